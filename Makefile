@@ -1,0 +1,82 @@
+# copenclose: `make help` lists the targets.
+
+.DEFAULT_GOAL := all
+Q := $(if $(filter 1,$(V)),,@)
+
+VERSION := 0.1.0
+COMMIT  := $(shell git rev-parse --short=12 HEAD 2>/dev/null)
+ARCH    := $(patsubst aarch64,arm64,$(patsubst x86_64,x86,$(shell uname -m)))
+GO      ?= $(or $(shell command -v go),/usr/local/go/bin/go)
+CLANG   ?= clang
+STRIP   ?= llvm-strip
+SUDO    := $(if $(filter 0,$(shell id -u)),,sudo)
+
+BINARY  := bin/copenclose
+STATIC  := bin/static/copenclose
+OBJECT  := bpf/copenclose.bpf.o
+
+include libbpf/libbpf.mk
+include vmlinux/vmlinux.mk
+include test/test.mk
+-include test/vm/vm.mk
+
+export CGO_ENABLED := 1
+export CGO_CFLAGS  := -I$(CURDIR)/$(LIBBPF_DIR)/include
+export CGO_LDFLAGS := $(CURDIR)/$(LIBBPF)
+
+GO_SOURCES  := go.mod go.sum main.go $(wildcard bpf/*.go internal/*/*.go)
+LDFLAGS     := -s -w -X main.version=$(VERSION) $(if $(COMMIT),-X main.commit=$(COMMIT))
+
+##@ Build
+
+.PHONY: all
+all: $(BINARY) ## Build bin/copenclose (needs what `make deps` installs)
+
+$(BINARY): $(GO_SOURCES) $(OBJECT) $(LIBBPF)
+	@echo '  GO       $@'
+	$(Q)rm -f $@
+	$(Q)$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $@ .
+
+.PHONY: static
+static: $(STATIC) ## Build bin/static/copenclose, which needs no library
+
+$(STATIC): $(GO_SOURCES) $(OBJECT) $(LIBBPF)
+	@echo '  GO       $@'
+	$(Q)rm -f $@
+	$(Q)$(GO) build -trimpath -tags netgo,osusergo \
+		-ldflags '$(LDFLAGS) -linkmode external -extldflags "-static"' -o $@ .
+
+# -mcpu=v3: 32-bit jumps, which the verifier knows since 5.1.
+$(OBJECT): bpf/copenclose.bpf.c $(wildcard bpf/*.h) $(VMLINUX_H) $(LIBBPF)
+	@echo '  CLANG    $@'
+	$(Q)$(CLANG) -g -O2 -Wall -Werror -target bpf -mcpu=v3 -D__TARGET_ARCH_$(ARCH) \
+		-I$(dir $(VMLINUX_H)) -I$(LIBBPF_DIR)/include -c $< -o $@
+	$(Q)$(STRIP) -g $@
+
+.PHONY: deps
+deps: ## Install what building needs (Debian packages)
+	$(Q)$(SUDO) packaging/install-missing clang llvm libelf-dev zlib1g-dev
+
+.PHONY: run
+run: ## Install what is missing, build, and trace: make run ARGS="-I -C"
+	$(Q)$(MAKE) --no-print-directory deps
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)$(SUDO) $(BINARY) $(ARGS)
+
+.PHONY: demo
+demo: ## Trace three containers that serve httpd for ten seconds
+	$(Q)$(MAKE) --no-print-directory deps
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)$(SUDO) packaging/demo
+
+.PHONY: clean
+clean: ## Remove what was built, but not what was fetched
+	$(Q)rm -rf bin $(OBJECT) $(TEST_BUILT)
+
+.PHONY: distclean
+distclean: clean ## Remove what was fetched, too
+	$(Q)rm -rf build
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^##@ /{printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

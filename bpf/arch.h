@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#ifndef COPENCLOSE_ARCH_H
+#define COPENCLOSE_ARCH_H
+
+/*
+ * What differs between architectures: the columns of SYSCALLS, where a
+ * syscall's number and arguments are, and how a 32-bit call is told apart.
+ */
+
+#if defined(__TARGET_ARCH_x86)
+
+#define NR_64(x86_64, i386, arm64, arm) x86_64
+#define NR_32(x86_64, i386, arm64, arm) i386
+#define NR_SOCKETCALL 102
+
+/*
+ * Set while a task is in a 32-bit call, also when a 64-bit program makes one
+ * with int 0x80; arch/x86/include/asm/thread_info.h.
+ */
+#define TS_COMPAT 0x0002
+
+static __always_inline enum abi current_abi(void)
+{
+	return task_read(thread_info.status) & TS_COMPAT ? ABI_32 : ABI_64;
+}
+
+static __always_inline __u32 syscall_nr(const struct pt_regs *regs)
+{
+	return regs->orig_ax;
+}
+
+static __always_inline __u64 arg0(const struct pt_regs *regs, enum abi abi)
+{
+	return abi == ABI_32 ? (__u32)regs->bx : regs->di;
+}
+
+static __always_inline __u64 arg1(const struct pt_regs *regs, enum abi abi)
+{
+	return abi == ABI_32 ? (__u32)regs->cx : regs->si;
+}
+
+#elif defined(__TARGET_ARCH_arm64)
+
+#define NR_64(x86_64, i386, arm64, arm) arm64
+#define NR_32(x86_64, i386, arm64, arm) arm
+#define NR_SOCKETCALL NONE
+
+#define TIF_32BIT 22 /* arch/arm64/include/asm/thread_info.h */
+
+static __always_inline enum abi current_abi(void)
+{
+	return task_read(thread_info.flags) & (1UL << TIF_32BIT) ? ABI_32 : ABI_64;
+}
+
+static __always_inline __u32 syscall_nr(const struct pt_regs *regs)
+{
+	return regs->syscallno;
+}
+
+/* regs[0] holds the result once the call returned. */
+static __always_inline __u64 arg0(const struct pt_regs *regs, enum abi abi)
+{
+	return abi == ABI_32 ? (__u32)regs->orig_x0 : regs->orig_x0;
+}
+
+static __always_inline __u64 arg1(const struct pt_regs *regs, enum abi abi)
+{
+	return abi == ABI_32 ? (__u32)regs->regs[1] : regs->regs[1];
+}
+
+#else
+#error "no such architecture: give the kernel contract its registers here"
+#endif
+
+#endif

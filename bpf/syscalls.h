@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#ifndef COPENCLOSE_SYSCALLS_H
+#define COPENCLOSE_SYSCALLS_H
+
+/*
+ * One row per traced syscall, in the order of syscalls.go: name, then its
+ * number on x86-64, i386, arm64 and arm.
+ */
+#define NONE 0xffff
+#define SYSCALLS(ROW)				\
+	ROW(open,	2,	5,	NONE,	5)	\
+	ROW(openat,	257,	295,	56,	322)	\
+	ROW(accept,	43,	NONE,	202,	285)	\
+	ROW(accept4,	288,	364,	242,	366)	\
+	ROW(connect,	42,	362,	203,	283)	\
+	ROW(close,	3,	6,	57,	6)
+
+#define SYSCALL_ENUM(name, ...) SYS_##name,
+enum syscall {
+	SYSCALLS(SYSCALL_ENUM) SYS_COUNT,
+};
+
+/* What socketcall(2) can be; include/uapi/linux/net.h. */
+enum socketcall {
+	SOCKETCALL_CONNECT = 3,
+	SOCKETCALL_ACCEPT = 5,
+	SOCKETCALL_ACCEPT4 = 18,
+};
+
+#endif

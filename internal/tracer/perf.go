@@ -1,0 +1,209 @@
+package tracer
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/copenclose/copenclose/bpf"
+)
+
+// perf reads a buffer for each CPU (perf_event_open(2)), for kernels before 5.8.
+//
+// libbpfgo's reader is not used: its buffers wake the reader for every event,
+// its Stop throws away what was not read yet, and it hands over one CPU after
+// the other. This one is woken when a buffer is half full, looks by itself
+// every safetyInterval, and merges the CPUs by time.
+type perf struct {
+	cpus []*cpuBuffer
+}
+
+// cpuBuffer is one CPU's buffer.
+type cpuBuffer struct {
+	fd      int
+	mapping []byte
+	control *unix.PerfEventMmapPage
+	data    []byte
+	read    uint64 // position of head, or where the next one will be
+	end     uint64 // up to where the kernel had written when drain began
+	// head is the event at read, or nil. It is a copy: here records are aligned
+	// to 4 bytes only, and can wrap round the end.
+	head    *bpf.Event
+	headEnd uint64
+	event   [unsafe.Sizeof(bpf.Event{}) / 8]uint64
+}
+
+func openPerf(o *object, size int, p *poll) (_ buffer, err error) {
+	b := &perf{}
+	defer func() {
+		if err != nil {
+			b.close()
+		}
+	}()
+	cpus, err := onlineCPUs()
+	if err != nil {
+		return nil, err
+	}
+	for _, cpu := range cpus {
+		c, err := openCPU(cpu, size)
+		if err != nil {
+			return nil, fmt.Errorf("open a perf buffer on CPU %d: %w", cpu, err)
+		}
+		b.cpus = append(b.cpus, c)
+		if err := o.setPerfFD(cpu, c.fd); err != nil {
+			return nil, err
+		}
+		if err := p.addBuffer(c.fd); err != nil {
+			return nil, err
+		}
+	}
+	return b, nil
+}
+
+func openCPU(cpu, size int) (*cpuBuffer, error) {
+	attr := unix.PerfEventAttr{
+		Type:        unix.PERF_TYPE_SOFTWARE,
+		Config:      unix.PERF_COUNT_SW_BPF_OUTPUT,
+		Size:        uint32(unsafe.Sizeof(unix.PerfEventAttr{})),
+		Sample_type: unix.PERF_SAMPLE_RAW,
+		Bits:        unix.PerfBitWatermark,
+		Wakeup:      uint32(size / 2),
+	}
+	fd, err := unix.PerfEventOpen(&attr, -1, cpu, -1, unix.PERF_FLAG_FD_CLOEXEC)
+	if err != nil {
+		return nil, err
+	}
+	c := &cpuBuffer{fd: fd}
+	if c.mapping, err = unix.Mmap(fd, 0, os.Getpagesize()+size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED); err != nil {
+		c.close()
+		return nil, err
+	}
+	c.control = (*unix.PerfEventMmapPage)(unsafe.Pointer(&c.mapping[0]))
+	c.data = c.mapping[os.Getpagesize():]
+	return c, unix.IoctlSetInt(fd, unix.PERF_EVENT_IOC_ENABLE, 0)
+}
+
+func (b *perf) drain(event func(*bpf.Event) error) (n int, err error) {
+	for _, c := range b.cpus {
+		c.end = atomic.LoadUint64(&c.control.Data_head)
+		if err := c.peek(); err != nil {
+			return 0, err
+		}
+	}
+	for err == nil {
+		first := b.earliest()
+		if first == nil {
+			break
+		}
+		err = event(first.head)
+		n++
+		first.read = first.headEnd
+		if peekErr := first.peek(); err == nil {
+			err = peekErr
+		}
+	}
+	for _, c := range b.cpus {
+		atomic.StoreUint64(&c.control.Data_tail, c.read)
+	}
+	return n, err
+}
+
+func (b *perf) earliest() (first *cpuBuffer) {
+	for _, c := range b.cpus {
+		if c.head != nil && (first == nil || c.head.Time < first.head.Time) {
+			first = c
+		}
+	}
+	return first
+}
+
+const (
+	perfHeader    = 8 // struct perf_event_header
+	perfRawHeader = 4 // the size that goes before the data of PERF_SAMPLE_RAW
+)
+
+// peek sets head to the next event before end, or to nil. Records of other kinds
+// (PERF_RECORD_LOST) are passed over: the programs count what they lose
+// themselves, to the last one.
+func (c *cpuBuffer) peek() error {
+	c.head = nil
+	for c.read < c.end {
+		var header [perfHeader]byte
+		c.copy(header[:], c.read)
+		kind := binary.NativeEndian.Uint32(header[0:])
+		size := uint64(binary.NativeEndian.Uint16(header[6:]))
+		record := unsafe.Slice((*byte)(unsafe.Pointer(&c.event[0])), unsafe.Sizeof(c.event))
+		switch {
+		case size < perfHeader:
+			return bpf.ErrRecord
+		case kind != unix.PERF_RECORD_SAMPLE:
+			c.read += size
+		case size < perfHeader+perfRawHeader+uint64(len(record)):
+			return bpf.ErrRecord
+		default:
+			c.copy(record, c.read+perfHeader+perfRawHeader)
+			c.headEnd = c.read + size
+			var err error
+			c.head, err = bpf.View(record)
+			return err
+		}
+	}
+	return nil
+}
+
+// copy fills dst with what is in the buffer from position at on.
+func (c *cpuBuffer) copy(dst []byte, at uint64) {
+	start := at % uint64(len(c.data))
+	n := copy(dst, c.data[start:])
+	copy(dst[n:], c.data)
+}
+
+// arm has nothing to ask for: the kernel rings at half a buffer.
+func (b *perf) arm() bool { return true }
+
+func (b *perf) disarm() {}
+
+func (b *perf) close() {
+	for _, c := range b.cpus {
+		c.close()
+	}
+}
+
+func (c *cpuBuffer) close() {
+	if c.mapping != nil {
+		_ = unix.Munmap(c.mapping)
+	}
+	unix.Close(c.fd)
+}
+
+// onlineCPUs reads the kernel's list, like 0-3,6; a CPU that comes online later
+// has no buffer, and what happens on it is counted as lost.
+func onlineCPUs() (cpus []int, err error) {
+	const path = "/sys/devices/system/cpu/online"
+	list, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read which CPUs are online: %w", err)
+	}
+	for span := range strings.SplitSeq(strings.TrimSpace(string(list)), ",") {
+		from, to, isRange := strings.Cut(span, "-")
+		if !isRange {
+			to = from
+		}
+		first, err1 := strconv.Atoi(from)
+		last, err2 := strconv.Atoi(to)
+		if err := errors.Join(err1, err2); err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		for cpu := first; cpu <= last; cpu++ {
+			cpus = append(cpus, cpu)
+		}
+	}
+	return cpus, nil
+}

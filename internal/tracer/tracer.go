@@ -1,0 +1,250 @@
+// Package tracer puts the programs of package bpf into the kernel and reads
+// what they send. It is the only importer of libbpfgo.
+//
+// The way of an event, from the syscall to the line:
+//
+//	syscall returns
+//	   -> program: filter, reserve a record, fill it        (bpf/copenclose.bpf.c)
+//	   -> ring or perf buffer, mapped into this process     (ring.go, perf.go)
+//	   -> Sink.Event: one row appended to one byte slice    (internal/output)
+//	   -> Sink.Flush: one write when the buffer was emptied
+//
+// All of it on one goroutine, without an allocation or a copy on the way.
+package tracer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/copenclose/copenclose/bpf"
+)
+
+const (
+	// safetyInterval bounds how long a record can stay unseen. On the perf
+	// buffer, which rings no doorbell for a single event, it is also the usual
+	// wait; a person takes 100 ms for at once.
+	safetyInterval = 50 * time.Millisecond
+	// coalesce is how long the reader lets records gather before it looks for
+	// more. At a million events a second 1/16 of the default buffer fills.
+	coalesce = 4 * time.Millisecond
+)
+
+// A Way is how the programs are attached.
+type Way string
+
+// The ways there are. Auto takes Fentry where the kernel accepts it.
+const (
+	AutoWay    Way = "auto"
+	Fentry     Way = "fentry"
+	Tracepoint Way = "tracepoint"
+)
+
+// A BufferKind is what carries the records.
+type BufferKind string
+
+// The buffers there are. AutoBuffer takes Ring where the kernel has it (5.8).
+const (
+	AutoBuffer BufferKind = "auto"
+	Ring       BufferKind = "ring"
+	Perf       BufferKind = "perf"
+)
+
+// Config says what to trace and how.
+type Config struct {
+	Way        Way
+	Buffer     BufferKind
+	BufferSize int         // bytes, a power of two; for Perf per CPU
+	IgnoreHost bool        // leave out the initial PID namespace
+	Hostname   bool        // fill in Event.Hostname
+	Log        *log.Logger // libbpf's words and our own; nil for silence
+}
+
+// A Sink takes the events.
+type Sink interface {
+	// Event takes one event, which is valid until it returns. An error ends
+	// the tracing.
+	Event(*bpf.Event) error
+	// Flush is called when no more events are there for now.
+	Flush() error
+}
+
+// A Tracer is attached to the kernel.
+type Tracer struct {
+	way    Way
+	kind   BufferKind
+	object *object
+	buffer buffer
+	poll   *poll
+	unread int
+}
+
+// buffer is where the kernel leaves records for us.
+type buffer interface {
+	// drain hands the records that are there to event, in the order of their
+	// times, until event returns an error.
+	drain(event func(*bpf.Event) error) (n int, err error)
+	// arm asks for a wakeup at the next record. It returns false when a record
+	// is there already.
+	arm() bool
+	disarm()
+	close()
+}
+
+// New loads and attaches the programs; from then on events are recorded. Where
+// Config leaves the choice, what the kernel refuses is tried the other way.
+func New(cfg Config) (*Tracer, error) {
+	if err := checkKernel(); err != nil {
+		return nil, err
+	}
+	if cfg.Log == nil {
+		cfg.Log = discard
+	}
+	forwardLibbpfLog(cfg.Log)
+
+	if cfg.Buffer == AutoBuffer {
+		cfg.Buffer = bestBuffer()
+	}
+	ways := []Way{cfg.Way}
+	if cfg.Way == AutoWay {
+		ways = []Way{Fentry, Tracepoint}
+	}
+	var refused error
+	for _, way := range ways {
+		t, err := attach(cfg, way)
+		if err == nil {
+			return t, nil
+		}
+		cfg.Log.Printf("%s: %v", way, err)
+		refused = errors.Join(refused, fmt.Errorf("%s: %w", way, err))
+	}
+	return nil, explain(refused)
+}
+
+// attach takes the phases in libbpf's order: open, configure, load, attach.
+// Only with the last program attached the gate opens and events flow.
+func attach(cfg Config, way Way) (_ *Tracer, err error) {
+	t := &Tracer{way: way, kind: cfg.Buffer}
+	defer func() {
+		if err != nil {
+			t.Close()
+		}
+	}()
+
+	if t.object, err = openObject(); err != nil {
+		return nil, err
+	}
+	if err = t.object.configure(cfg, way); err != nil {
+		return nil, err
+	}
+	if err = t.object.load(); err != nil {
+		return nil, err
+	}
+	if t.poll, err = newPoll(); err != nil {
+		return nil, err
+	}
+	if t.buffer, err = openBuffer(cfg, t.object, t.poll); err != nil {
+		return nil, err
+	}
+	if err = t.object.attach(); err != nil {
+		return nil, err
+	}
+	if err = t.object.knock(); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+func openBuffer(cfg Config, o *object, p *poll) (buffer, error) {
+	if cfg.Buffer == Perf {
+		return openPerf(o, cfg.BufferSize, p)
+	}
+	return openRing(o, cfg.BufferSize, p)
+}
+
+// Way is how the programs are attached, never AutoWay.
+func (t *Tracer) Way() Way { return t.way }
+
+// Buffer is what carries the records, never AutoBuffer.
+func (t *Tracer) Buffer() BufferKind { return t.kind }
+
+// WakeOn makes Run look at its Sink as soon as nobody reads from the pipe or
+// socket fd any more. Other files never tell, and are ignored.
+func (t *Tracer) WakeOn(fd int) { t.poll.watchClosed(fd) }
+
+// Run hands events to sink until ctx is done or sink returns an error, which it
+// returns. Then the programs are detached and, unless it was sink's error, what
+// they recorded before is handed over too.
+func (t *Tracer) Run(ctx context.Context, sink Sink) error {
+	stopWaking := context.AfterFunc(ctx, t.poll.wake)
+	defer stopWaking()
+
+	for ctx.Err() == nil {
+		n, err := t.drain(sink)
+		if err != nil {
+			return t.abandon(err)
+		}
+		timeout := coalesce
+		if n == 0 && t.buffer.arm() {
+			timeout = safetyInterval
+		}
+		closed, err := t.poll.wait(timeout)
+		t.buffer.disarm()
+		if closed {
+			err = unix.EPIPE
+		}
+		if err != nil {
+			return t.abandon(err)
+		}
+	}
+
+	t.object.detach()
+	_, err := t.drain(sink)
+	return err
+}
+
+func (t *Tracer) drain(sink Sink) (int, error) {
+	n, err := t.buffer.drain(sink.Event)
+	if n > 0 || err != nil {
+		err = errors.Join(err, sink.Flush())
+	}
+	return n, err
+}
+
+// abandon ends the tracing with records unread.
+func (t *Tracer) abandon(err error) error {
+	t.object.detach()
+	t.unread, _ = t.buffer.drain(func(*bpf.Event) error { return nil })
+	return err
+}
+
+// Counts is what became of the calls that the Sink did not get.
+type Counts struct {
+	Filtered uint64 // left out in the kernel, as asked
+	Lost     uint64 // no room in the buffer, or the program was held up
+}
+
+// Counts may be called at any time and from any goroutine, but not after Close.
+func (t *Tracer) Counts() (Counts, error) { return t.object.counts() }
+
+// Unread is how many events the buffer held when Run returned an error; its
+// Sink did not get them.
+func (t *Tracer) Unread() int { return t.unread }
+
+// Close detaches what is attached and gives everything back. Nothing of it
+// stays in the kernel.
+func (t *Tracer) Close() {
+	if t.buffer != nil {
+		t.buffer.close()
+	}
+	if t.poll != nil {
+		t.poll.close()
+	}
+	if t.object != nil {
+		t.object.close()
+	}
+}

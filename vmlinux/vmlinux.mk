@@ -1,0 +1,14 @@
+# vmlinux.h has the kernel's types. It is committed, so that the build needs no
+# BTF; CO-RE fits the programs to the kernel that loads them.
+
+VMLINUX_H := vmlinux/$(ARCH)/vmlinux.h
+
+##@ Kernel types
+
+.PHONY: vmlinux
+vmlinux: ## Generate vmlinux.h anew from this kernel's BTF
+	$(Q)$(SUDO) packaging/install-missing bpftool
+	@echo '  BTF      $(VMLINUX_H)'
+	$(Q)mkdir -p $(dir $(VMLINUX_H))
+	$(Q)/usr/sbin/bpftool btf dump file /sys/kernel/btf/vmlinux format c > $(VMLINUX_H).new
+	$(Q)mv $(VMLINUX_H).new $(VMLINUX_H)
