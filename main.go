@@ -252,7 +252,7 @@ func syscallNames() string {
 func summary(w *output.Writer, counts tracer.Counts, unread int) string {
 	s := fmt.Sprintf("%d events shown, %d filtered, %d lost", w.Shown(), counts.Filtered, counts.Lost)
 	if left := w.Unwritten() + uint64(unread); left > 0 {
-		s += fmt.Sprintf(", %d not shown any more", left)
+		s += fmt.Sprintf(", %d came too late to be shown", left)
 	}
 	return s
 }

@@ -1,0 +1,356 @@
+// Package test runs the built copenclose on the running kernel, as root.
+//
+// The environment says what to run (COPENCLOSE, TRIGGER, TRIGGER32; by default
+// what make builds), and in a VM of the kernel matrix what to expect of it
+// (EXPECT_ATTACH).
+package test
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+var (
+	copenclose = fromEnvironment("COPENCLOSE", "../bin/copenclose")
+	trigger64  = fromEnvironment("TRIGGER", "../build/test/trigger")
+	trigger32  = fromEnvironment("TRIGGER32", "../build/test/trigger32")
+)
+
+func fromEnvironment(name, otherwise string) string {
+	if path := os.Getenv(name); path != "" {
+		return path
+	}
+	path, err := filepath.Abs(otherwise)
+	if err != nil {
+		panic(err)
+	}
+	return path
+}
+
+func TestMain(m *testing.M) {
+	if os.Getuid() != 0 {
+		fmt.Fprintln(os.Stderr, "the end-to-end tests trace this kernel: run them as root, make test does")
+		os.Exit(1)
+	}
+	status := m.Run()
+	stopDocker()
+	os.Exit(status)
+}
+
+// patience is how long a test waits for what must come at once, on a machine
+// that emulates another one and has more to do.
+const patience = 60 * time.Second
+
+// attachWays are the --attach options that this kernel takes: tracepoint always,
+// fentry where auto chooses it. In the kernel matrix it must.
+var attachWays = sync.OnceValues(func() ([]string, error) {
+	cmd := exec.Command(copenclose, "--duration", "1ms")
+	said, err := cmd.CombinedOutput()
+	if err != nil {
+		return nil, fmt.Errorf("%w\n%s", err, said)
+	}
+	chosen := readyLine.FindSubmatch(said)
+	if chosen == nil {
+		return nil, fmt.Errorf("no line says how it is attached:\n%s", said)
+	}
+	way := string(chosen[2])
+	if expected := os.Getenv("EXPECT_ATTACH"); expected != "" && way != expected {
+		return nil, fmt.Errorf("auto chose %s here, expected %s", way, expected)
+	}
+	if way == "fentry" {
+		return []string{"fentry", "tracepoint"}, nil
+	}
+	return []string{"tracepoint"}, nil
+})
+
+// everyWay runs test for each way to attach with each kind of buffer.
+func everyWay(t *testing.T, test func(t *testing.T, options ...string)) {
+	ways, err := attachWays()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, way := range ways {
+		for _, buffer := range []string{"ring", "perf"} {
+			t.Run(way+"/"+buffer, func(t *testing.T) { test(t, "--attach", way, "--buffer", buffer) })
+		}
+	}
+}
+
+// run is a running copenclose.
+type run struct {
+	t      *testing.T
+	cmd    *exec.Cmd
+	stdout bytes.Buffer
+	stderr *lines
+	exited chan struct{}
+}
+
+var readyLine = regexp.MustCompile(`copenclose: tracing (.*) \((\w+), (\w+) buffer\)`)
+
+// start runs copenclose and returns when every program is attached.
+func start(t *testing.T, args ...string) *run {
+	t.Helper()
+	return startTo(t, nil, args...)
+}
+
+// startTo is start with another stdout than run.stdout.
+func startTo(t *testing.T, stdout io.Writer, args ...string) *run {
+	t.Helper()
+	// The ready file is a FIFO: to open it waits for the tool to open it, too.
+	ready := filepath.Join(t.TempDir(), "ready")
+	if err := unix.Mkfifo(ready, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := &run{t: t, stderr: newLines(), exited: make(chan struct{})}
+	r.cmd = exec.Command(copenclose, append([]string{"--ready-file", ready}, args...)...)
+	r.cmd.Stdout = &r.stdout
+	if stdout != nil {
+		r.cmd.Stdout = stdout
+	}
+	r.cmd.Stderr = r.stderr
+	if err := r.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = r.cmd.Process.Kill()
+		<-r.exited
+	})
+	go func() {
+		_ = r.cmd.Wait()
+		close(r.exited)
+		// Should it have ended before it was ready, nobody waits for ever.
+		if f, err := os.OpenFile(ready, os.O_WRONLY|unix.O_NONBLOCK, 0); err == nil {
+			f.Close()
+		}
+	}()
+	if f, err := os.Open(ready); err == nil {
+		f.Close()
+	}
+	select {
+	case <-r.exited:
+		t.Fatalf("copenclose %s ended before it was ready: %s\n%s", strings.Join(args, " "), r.cmd.ProcessState, r.stderr)
+	default:
+	}
+	if m := readyLine.FindStringSubmatch(r.stderr.String()); m != nil {
+		t.Logf("attach=%s buffer=%s", m[2], m[3])
+	}
+	return r
+}
+
+// result is what copenclose left when it had ended.
+type result struct {
+	header                  string
+	rows                    []row
+	shown, filtered, lost   int
+	unshown                 int
+	status                  int
+	stdout, stderr, summary string
+}
+
+var summaryLine = regexp.MustCompile(`(?m)^copenclose: (\d+) events shown, (\d+) filtered, (\d+) lost(?:, (\d+) came too late to be shown)?$`)
+
+// stop ends it as Ctrl-C does.
+func (r *run) stop() result {
+	r.t.Helper()
+	r.signal(unix.SIGINT)
+	return r.wait()
+}
+
+func (r *run) signal(s syscall.Signal) {
+	r.t.Helper()
+	if err := r.cmd.Process.Signal(s); err != nil {
+		r.t.Fatalf("send %s to copenclose: %v\n%s", s, err, r.stderr)
+	}
+}
+
+// wait waits for its end, and checks what is true of every run: it ends with
+// status 0, what it counted adds up, and it did not trace itself.
+func (r *run) wait() result {
+	r.t.Helper()
+	select {
+	case <-r.exited:
+	case <-time.After(patience):
+		r.t.Fatalf("copenclose does not end\n%s", r.stderr)
+	}
+	res := result{status: r.cmd.ProcessState.ExitCode(), stdout: r.stdout.String(), stderr: r.stderr.String()}
+	if res.status != 0 {
+		r.t.Fatalf("copenclose ended with %s\n%s", r.cmd.ProcessState, res.stderr)
+	}
+	m := summaryLine.FindStringSubmatch(res.stderr)
+	if m == nil {
+		r.t.Fatalf("no summary on stderr:\n%s", res.stderr)
+	}
+	res.summary = m[0]
+	for i, n := range []*int{&res.shown, &res.filtered, &res.lost, &res.unshown} {
+		*n, _ = strconv.Atoi(m[i+1])
+	}
+	if r.cmd.Stdout != io.Writer(&r.stdout) {
+		return res
+	}
+	header, body, _ := strings.Cut(res.stdout, "\n")
+	res.header = header
+	for line := range strings.Lines(body) {
+		one, err := parseRow(strings.TrimSuffix(line, "\n"))
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		if one.pid == r.cmd.Process.Pid {
+			r.t.Fatalf("it traced itself: %s", line)
+		}
+		res.rows = append(res.rows, one)
+	}
+	if len(res.rows) != res.shown {
+		r.t.Fatalf("%d rows, but the summary says: %s", len(res.rows), res.summary)
+	}
+	return res
+}
+
+// row is a line of either table.
+type row struct {
+	time          time.Time
+	container     string // hostname or cgroup id
+	pid, uid, gid int
+	syscall, comm string
+}
+
+func parseRow(line string) (row, error) {
+	f := strings.Fields(line)
+	if len(f) < 7 {
+		return row{}, fmt.Errorf("not a row of the table: %q", line)
+	}
+	when, err := time.Parse(time.RFC3339, f[0])
+	pid, err1 := strconv.Atoi(f[2])
+	uid, err2 := strconv.Atoi(f[3])
+	gid, err3 := strconv.Atoi(f[4])
+	if err := errors.Join(err, err1, err2, err3); err != nil {
+		return row{}, fmt.Errorf("not a row of the table: %q: %w", line, err)
+	}
+	return row{when, f[1], pid, uid, gid, f[5], strings.Join(f[6:], " ")}, nil
+}
+
+// of are the rows of one process, from when it had become comm.
+func (res result) of(pid int, comm string) []row {
+	return slices.DeleteFunc(slices.Clone(res.rows), func(r row) bool { return r.pid != pid || r.comm != comm })
+}
+
+func syscalls(rows []row) (names []string) {
+	for _, r := range rows {
+		names = append(names, r.syscall)
+	}
+	return names
+}
+
+// traced is a trigger program that ran, and what it says it did.
+type traced struct {
+	pid  int
+	comm string
+	did  []string // syscalls, in order
+}
+
+// trigger runs a trigger program to its end. setup may change how it is started.
+func trigger(t *testing.T, program string, setup func(*exec.Cmd), args ...string) traced {
+	t.Helper()
+	cmd := exec.Command(program, args...)
+	cmd.Stderr = os.Stderr
+	if setup != nil {
+		setup(cmd)
+	}
+	said, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%s: %v", cmd, err)
+	}
+	d := traced{pid: cmd.Process.Pid, comm: filepath.Base(program)}
+	for line := range strings.Lines(string(said)) {
+		d.did = append(d.did, strings.Fields(line)[0])
+	}
+	return d
+}
+
+// inPIDNamespace starts a program as a container does: as the first process of
+// its own PID namespace, and of its own UTS namespace.
+func inPIDNamespace(cmd *exec.Cmd) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWPID | unix.CLONE_NEWUTS}
+}
+
+// busyHost keeps the host opening and closing files until the test is over.
+func busyHost(t *testing.T) (pid int) {
+	t.Helper()
+	cmd := exec.Command(trigger64, "busy")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	return cmd.Process.Pid
+}
+
+// lines collects what is written to it; a test can wait for a line.
+type lines struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+	more *sync.Cond
+}
+
+func newLines() *lines {
+	l := &lines{}
+	l.more = sync.NewCond(&l.mu)
+	return l
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	defer l.more.Broadcast()
+	return l.text.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// await returns the first match, or fails the test when none comes.
+func (l *lines) await(t *testing.T, re *regexp.Regexp) []string {
+	t.Helper()
+	late := false
+	timer := time.AfterFunc(patience, func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		late = true
+		l.more.Broadcast()
+	})
+	defer timer.Stop()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for {
+		if m := re.FindStringSubmatch(l.text.String()); m != nil {
+			return m
+		}
+		if late {
+			t.Fatalf("no %q in:\n%s", re, l.text.String())
+		}
+		l.more.Wait()
+	}
+}
+
+// firstLine reads one line of r.
+func firstLine(r io.Reader) (string, error) { return bufio.NewReader(r).ReadString('\n') }

@@ -1,0 +1,66 @@
+package test
+
+import (
+	"bytes"
+	"errors"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// What cannot be done is refused in one line that says what is missing, with 2
+// for a bad command line and 1 where tracing failed.
+func TestRefusals(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		command []string
+		uid     uint32
+		status  int
+		says    string
+	}{
+		{"unknown flag", []string{copenclose, "--frobnicate"}, 0, 2, "-frobnicate"},
+		{"bad choice", []string{copenclose, "--attach", "kprobe"}, 0, 2, "not one of auto, fentry, tracepoint"},
+		{"bad buffer", []string{copenclose, "--buffer", "pipe"}, 0, 2, "not one of auto, ring, perf"},
+		{"bad size", []string{copenclose, "--buffer-size", "lots"}, 0, 2, "not a size like 8M"},
+		{"negative size", []string{copenclose, "--buffer-size=-8M"}, 0, 2, "not a size like 8M"},
+		{"huge size", []string{copenclose, "--buffer-size", "1T"}, 0, 2, "larger than 1GiB"},
+		{"bad time", []string{copenclose, "-d", "soon"}, 0, 2, "not a time like 10s"},
+		{"bad count", []string{copenclose, "--count=-1"}, 0, 2, "count"},
+		{"no count", []string{copenclose, "--count=0"}, 0, 2, "--count"},
+		{"argument", []string{copenclose, "now"}, 0, 2, `unexpected argument "now"`},
+		{"quiet and verbose", []string{copenclose, "-qv"}, 0, 2, "exclude each other"},
+		{"no privilege", []string{copenclose}, 65534, 1, "run as root (sudo), or with CAP_BPF and CAP_PERFMON"},
+		{"old kernel", []string{"setarch", "--uname-2.6", copenclose}, 0, 1, "is too old: copenclose needs 5.5 or later"},
+		{"no BTF", []string{"unshare", "--mount", "sh", "-c",
+			"mount -t tmpfs none /sys/kernel/btf && exec " + copenclose}, 0, 1, "CONFIG_DEBUG_INFO_BTF=y"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			cmd := exec.Command(c.command[0], c.command[1:]...)
+			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: c.uid, Gid: c.uid}}
+			var stdout, stderr bytes.Buffer
+			cmd.Stdout, cmd.Stderr = &stdout, &stderr
+			err := cmd.Run()
+			var exit *exec.ExitError
+			if !errors.As(err, &exit) || exit.ExitCode() != c.status {
+				t.Errorf("ended with %v, want status %d", err, c.status)
+			}
+			if stdout.Len() > 0 {
+				t.Errorf("stdout: %s", stdout.String())
+			}
+			said := stderr.String()
+			if strings.Count(said, "\n") != 1 || !strings.HasPrefix(said, "copenclose: ") || !strings.Contains(said, c.says) {
+				t.Errorf("stderr is not one line with %q:\n%s", c.says, said)
+			}
+		})
+	}
+}
+
+func TestVersion(t *testing.T) {
+	for _, flag := range []string{"-V", "--version"} {
+		said, err := exec.Command(copenclose, flag).Output()
+		if err != nil || !strings.HasPrefix(string(said), "copenclose 0.1.0") || strings.Count(string(said), "\n") != 1 {
+			t.Errorf("%s: %q, %v", flag, said, err)
+		}
+	}
+}

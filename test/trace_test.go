@@ -1,0 +1,327 @@
+package test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+)
+
+// Every call that the trigger programs make is shown, in order, under its right
+// name, and nothing else of them: their reads are no closes.
+func TestCalls(t *testing.T) {
+	everyWay(t, func(t *testing.T, options ...string) {
+		r := start(t, options...)
+		programs := []traced{
+			trigger(t, trigger64, nil, "calls"),
+			trigger(t, trigger64, nil, "int80"),
+			trigger(t, trigger32, nil, "calls"),
+			trigger(t, trigger32, nil, "int80"),
+		}
+		res := r.stop()
+		for _, p := range programs {
+			seen := syscalls(res.of(p.pid, p.comm))
+			if len(p.did) == 0 || !slices.Equal(seen, p.did) {
+				t.Errorf("%s made  %v\nbut shown are %v", p.comm, p.did, seen)
+			}
+		}
+	})
+}
+
+// The two tables look exactly as they are documented.
+func TestTables(t *testing.T) {
+	for _, c := range []struct{ option, header, row string }{
+		{"--ignore-host-ns", "TIME                 HOSTNAME         PID    UID    GID    SYSCALL  COMM",
+			`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ box              %-6d 100000 100000 open     trigger$`},
+		{"-IC", "TIME                 CGROUPID PID    UID    GID    SYSCALL  COMM",
+			`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ [ \d]{7}\d %-6d 100000 100000 open     trigger$`},
+	} {
+		t.Run(c.option, func(t *testing.T) {
+			before := time.Now().Truncate(time.Second)
+			r := start(t, c.option)
+			p := trigger(t, trigger64, func(cmd *exec.Cmd) {
+				inPIDNamespace(cmd)
+				cmd.SysProcAttr.Credential = &syscall.Credential{Uid: 100000, Gid: 100000}
+				cmd.SysProcAttr.AmbientCaps = []uintptr{unix.CAP_SYS_ADMIN} // to set the hostname
+			}, "hostname", "box", "calls")
+			res := r.stop()
+			after := time.Now()
+			if res.header != c.header {
+				t.Errorf("header\n%q, want\n%q", res.header, c.header)
+			}
+			want := regexp.MustCompile("(?m)" + fmt.Sprintf(c.row, p.pid))
+			if !want.MatchString(res.stdout) {
+				t.Errorf("no row like %s in\n%s", want, res.stdout)
+			}
+			for _, row := range res.of(p.pid, p.comm) {
+				if row.time.Before(before) || row.time.After(after) {
+					t.Errorf("row of %s, but it happened between %s and %s", row.time, before, after)
+				}
+			}
+		})
+	}
+}
+
+// A hostname is shown to its last byte, and cannot reach the terminal.
+func TestHostname(t *testing.T) {
+	for name, shown := range map[string]string{
+		strings.Repeat("h", 64):        strings.Repeat("h", 64),
+		"a b\x1b[31m\xff\u202e\\":      `a\x20b\x1b[31m\xff\u202e\\`,
+		"1970-01-01T00:00:00Z\nforged": `1970-01-01T00:00:00Z\nforged`,
+	} {
+		t.Run(shown, func(t *testing.T) {
+			r := start(t, "-I")
+			p := trigger(t, trigger64, inPIDNamespace, "hostname", name, "calls")
+			rows := r.stop().of(p.pid, p.comm)
+			if len(rows) != len(p.did) || rows[0].container != shown {
+				t.Errorf("rows %v, want %d of %s", rows, len(p.did), shown)
+			}
+		})
+	}
+}
+
+// A process in a cgroup of its own is shown with the inode number of the
+// cgroup's directory.
+func TestCgroupID(t *testing.T) {
+	dir, err := os.MkdirTemp(cgroup2Mount(t), "copenclose-test-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.Remove(dir)
+	cgroup, err := os.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cgroup.Close()
+	info, err := cgroup.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	r := start(t, "-C")
+	p := trigger(t, trigger64, func(cmd *exec.Cmd) {
+		// CLONE_INTO_CGROUP came with 5.7.
+		cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(cgroup.Fd())}
+	}, "calls")
+	rows := r.stop().of(p.pid, p.comm)
+	id := fmt.Sprint(info.Sys().(*syscall.Stat_t).Ino)
+	if len(rows) != len(p.did) || rows[0].container != id {
+		t.Errorf("rows %v, want %d of cgroup %s", rows, len(p.did), id)
+	}
+}
+
+func cgroup2Mount(t *testing.T) string {
+	for _, dir := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"} {
+		var fs unix.Statfs_t
+		if unix.Statfs(dir, &fs) == nil && fs.Type == unix.CGROUP2_SUPER_MAGIC {
+			return dir
+		}
+	}
+	t.Fatal("cgroup v2 is not mounted")
+	return ""
+}
+
+// Beside a host that opens files all the time, -I shows the container alone.
+func TestIgnoreHost(t *testing.T) {
+	everyWay(t, func(t *testing.T, options ...string) {
+		busyHost(t)
+		r := start(t, append(options, "-I")...)
+		p := trigger(t, trigger64, inPIDNamespace, "pairs", "1000")
+		res := r.stop()
+		if n := len(res.of(p.pid, p.comm)); n != 2000 {
+			t.Errorf("%d rows of the container, want 2000", n)
+		}
+		if res.filtered == 0 {
+			t.Error("nothing of the host was filtered, although it was busy")
+		}
+		for _, row := range res.rows {
+			if level := pidLevel(row.pid); level == 1 {
+				t.Fatalf("a row of the host: %+v", row)
+			}
+		}
+	})
+}
+
+// pidLevel is in how many PID namespaces a process has a number, 0 if it is gone.
+func pidLevel(pid int) int {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0
+	}
+	_, rest, _ := strings.Cut(string(status), "\nNSpid:")
+	line, _, _ := strings.Cut(rest, "\n")
+	return len(strings.Fields(line))
+}
+
+// 100,000 opens and closes are counted to the last one.
+func TestCountsToTheLast(t *testing.T) {
+	everyWay(t, func(t *testing.T, options ...string) {
+		const pairs = 100_000
+		r := start(t, append(options, "-I", "--buffer-size", "32M")...)
+		p := trigger(t, trigger64, inPIDNamespace, "pairs", fmt.Sprint(pairs))
+		res := r.stop()
+		if seen := len(res.of(p.pid, p.comm)); seen+res.lost != 2*pairs || seen == 0 {
+			t.Errorf("%d rows and %d lost, want %d together", seen, res.lost, 2*pairs)
+		}
+	})
+}
+
+// What a stopped reader cannot take is lost, warned of, and counted exactly.
+func TestStoppedReader(t *testing.T) {
+	everyWay(t, func(t *testing.T, options ...string) {
+		const pairs = 50_000
+		r := start(t, append(options, "-I", "--buffer-size", "1M")...)
+		r.signal(unix.SIGSTOP)
+		p := trigger(t, trigger64, inPIDNamespace, "pairs", fmt.Sprint(pairs))
+		r.signal(unix.SIGCONT)
+		r.stderr.await(t, regexp.MustCompile(`(?m)^copenclose: lost \d+ events$`))
+		res := r.stop()
+		seen := len(res.of(p.pid, p.comm))
+		if seen+res.lost != 2*pairs || seen == 0 || res.lost == 0 {
+			t.Errorf("%d rows and %d lost, want %d together", seen, res.lost, 2*pairs)
+		}
+	})
+}
+
+// Losses are told of while nobody reads stdout, not when it is too late.
+func TestBlockedOutput(t *testing.T) {
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer read.Close()
+	busyHost(t)
+	r := startTo(t, write, "--buffer-size", "64K")
+	write.Close()
+	r.stderr.await(t, regexp.MustCompile(`lost \d+ events`))
+	read.Close()
+	if res := r.wait(); res.lost == 0 {
+		t.Errorf("the summary has no losses: %s", res.summary)
+	}
+}
+
+// One event alone is shown while the tool goes on waiting for the next.
+func TestSingleEvent(t *testing.T) {
+	everyWay(t, func(t *testing.T, options ...string) {
+		read, write, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer read.Close()
+		r := startTo(t, write, append(options, "-I")...)
+		write.Close()
+		_ = read.SetReadDeadline(time.Now().Add(patience))
+		if header, err := firstLine(read); err != nil || !strings.HasPrefix(header, "TIME") {
+			t.Fatalf("header %q: %v", header, err)
+		}
+		trigger(t, trigger64, inPIDNamespace, "pairs", "1")
+		if line, err := firstLine(read); err != nil {
+			t.Fatalf("line %q: %v", line, err)
+		}
+		r.stop()
+	})
+}
+
+// However it ends, it ends with 0, prints what was recorded, and leaves nothing
+// in the kernel.
+func TestEnds(t *testing.T) {
+	everyWay(t, func(t *testing.T, options ...string) {
+		for name, test := range map[string]func(t *testing.T){
+			"SIGINT":  func(t *testing.T) { endBySignal(t, unix.SIGINT, options) },
+			"SIGTERM": func(t *testing.T) { endBySignal(t, unix.SIGTERM, options) },
+			"duration": func(t *testing.T) {
+				res := start(t, append(options, "--duration", "100ms")...).wait()
+				if res.unshown != 0 {
+					t.Errorf("not all was shown: %s", res.summary)
+				}
+			},
+			"count": func(t *testing.T) {
+				busyHost(t)
+				res := start(t, append(options, "--count", "5")...).wait()
+				if len(res.rows) != 5 {
+					t.Errorf("%d rows, want 5", len(res.rows))
+				}
+			},
+			"closed pipe": func(t *testing.T) {
+				read, write, err := os.Pipe()
+				if err != nil {
+					t.Fatal(err)
+				}
+				r := startTo(t, write, append(options, "-I")...)
+				write.Close()
+				// Nobody makes an event that would be written and fail.
+				read.Close()
+				r.wait()
+			},
+		} {
+			t.Run(name, func(t *testing.T) {
+				test(t)
+				if left := programsInKernel(t); len(left) > 0 {
+					t.Errorf("programs left in the kernel: %v", left)
+				}
+			})
+		}
+	})
+}
+
+func endBySignal(t *testing.T, signal syscall.Signal, options []string) {
+	r := start(t, append(options, "-I")...)
+	p := trigger(t, trigger64, inPIDNamespace, "pairs", "100")
+	r.signal(signal)
+	if n := len(r.wait().of(p.pid, p.comm)); n != 200 {
+		t.Errorf("%d rows, want the 200 that were there before the signal", n)
+	}
+}
+
+// programsInKernel are the names of loaded programs that are ours. The kernel
+// frees a program some time after its last user is gone, so there is patience.
+func programsInKernel(t *testing.T) (names []string) {
+	t.Helper()
+	ours := regexp.MustCompile(`^(sys_exit|exit_(open|openat|accept|accept4|connect|close|socketcall)(_32)?)$`)
+	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+		names = nil
+		for id, err := ebpf.ProgramGetNextID(0); err == nil; id, err = ebpf.ProgramGetNextID(id) {
+			program, err := ebpf.NewProgramFromID(id)
+			if err != nil {
+				continue // freed meanwhile
+			}
+			if info, err := program.Info(); err == nil && ours.MatchString(info.Name) {
+				names = append(names, info.Name)
+			}
+			program.Close()
+		}
+		if len(names) == 0 || time.Now().After(deadline) {
+			return names
+		}
+	}
+}
+
+// Only what is needed is loaded: with tracepoint one program.
+func TestLoadsWhatIsNeeded(t *testing.T) {
+	if err := os.MkdirAll(filepath.Join(t.TempDir(), "x"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	r := start(t, "--attach", "tracepoint")
+	var names []string
+	for id, err := ebpf.ProgramGetNextID(0); err == nil; id, err = ebpf.ProgramGetNextID(id) {
+		if program, err := ebpf.NewProgramFromID(id); err == nil {
+			if info, err := program.Info(); err == nil && (info.Name == "sys_exit" || strings.HasPrefix(info.Name, "exit_")) {
+				names = append(names, info.Name)
+			}
+			program.Close()
+		}
+	}
+	r.stop()
+	if !slices.Equal(names, []string{"sys_exit"}) {
+		t.Errorf("loaded %v, want sys_exit alone", names)
+	}
+}

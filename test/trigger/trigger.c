@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * trigger makes known calls and prints what it did, for tests to compare with
+ * what copenclose saw. Linked statically it makes no other traced calls.
+ * Built with -m32 it is a 32-bit program; "int80" makes 32-bit calls from
+ * whatever it is.
+ *
+ * A line of output is: SYSCALL ABI RESULT, the result as the kernel returns
+ * it (a negative number is an errno).
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define NATIVE_ABI (sizeof(long) == 8 ? "64" : "32")
+
+static long did(const char *syscall_name, const char *abi, long result)
+{
+	printf("%s %s %ld\n", syscall_name, abi, result);
+	return result;
+}
+
+/* The result as the kernel returned it, before libc split it in two. */
+static long raw(long result)
+{
+	return result == -1 ? -errno : result;
+}
+
+#define CALL(name, ...) did(#name, NATIVE_ABI, raw(syscall(SYS_##name, ##__VA_ARGS__)))
+
+static void files(void)
+{
+	long fd;
+
+#ifdef SYS_open
+	fd = CALL(open, "/dev/null", O_RDONLY);
+	CALL(close, fd);
+	CALL(open, "/nonexistent", O_RDONLY);
+#endif
+	fd = CALL(openat, AT_FDCWD, "/dev/null", O_RDONLY);
+	CALL(close, fd);
+	CALL(openat, AT_FDCWD, "/nonexistent", O_RDONLY);
+	CALL(close, -1);
+}
+
+/* A listening socket on the loopback address and what connects to it. */
+static int listener(struct sockaddr_in *addr)
+{
+	socklen_t len = sizeof(*addr);
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	*addr = (struct sockaddr_in){ .sin_family = AF_INET,
+				      .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	if (fd < 0 || bind(fd, (void *)addr, len) || listen(fd, 8) ||
+	    getsockname(fd, (void *)addr, &len)) {
+		perror("trigger: listen on the loopback address");
+		exit(1);
+	}
+	return fd;
+}
+
+static void sockets(void)
+{
+	struct sockaddr_in addr;
+	int server = listener(&addr);
+	int client = socket(AF_INET, SOCK_STREAM, 0);
+	int second = socket(AF_INET, SOCK_STREAM, 0);
+
+#ifdef SYS_socketcall
+	long connect_args[] = { client, (long)&addr, sizeof(addr) };
+	long accept_args[] = { server, 0, 0 };
+	long accept4_args[] = { server, 0, 0, SOCK_CLOEXEC };
+
+	did("connect", NATIVE_ABI, raw(syscall(SYS_socketcall, 3, connect_args)));
+	did("accept", NATIVE_ABI, raw(syscall(SYS_socketcall, 5, accept_args)));
+	CALL(connect, second, &addr, sizeof(addr));
+	did("accept4", NATIVE_ABI, raw(syscall(SYS_socketcall, 18, accept4_args)));
+	CALL(accept4, -1, 0, 0, 0);
+#else
+	CALL(connect, client, &addr, sizeof(addr));
+	CALL(accept, server, 0, 0);
+	CALL(connect, second, &addr, sizeof(addr));
+	CALL(accept4, server, 0, 0, SOCK_CLOEXEC);
+	CALL(accept, -1, 0, 0);
+#endif
+	CALL(connect, -1, &addr, sizeof(addr));
+}
+
+/*
+ * Number 3 is read in a 32-bit program, and close in a 64-bit one; 6 is close
+ * there and lstat here.
+ */
+static void reads(void)
+{
+	char byte;
+
+	for (int i = 0; i < 100; i++)
+		if (syscall(SYS_read, -1, &byte, 1) != -1)
+			exit(1);
+}
+
+#if defined(__i386__) || defined(__x86_64__)
+static long int80(long nr, long a, long b, long c)
+{
+	long ret;
+
+	asm volatile("int $0x80"
+		     : "=a"(ret)
+		     : "0"(nr), "b"(a), "c"(b), "d"(c)
+		     : "memory"
+#ifdef __x86_64__
+		       , "r8", "r9", "r10", "r11"
+#endif
+	);
+	return (int)ret;
+}
+
+static void int80_calls(void)
+{
+	/* Pointers must fit in 32 bits. */
+	char *path = mmap(0, 4096, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+	long fd;
+
+	if (path == MAP_FAILED) {
+		perror("trigger: map memory below 4 GiB");
+		exit(1);
+	}
+	strcpy(path, "/dev/null");
+	fd = did("open", "32", int80(5, (long)path, O_RDONLY, 0));
+	did("close", "32", int80(6, fd, 0, 0));
+	fd = did("openat", "32", int80(295, AT_FDCWD, (long)path, O_RDONLY));
+	int80(3, fd, (long)path, 1); /* read */
+	did("close", "32", int80(6, fd, 0, 0));
+	did("connect", "32", int80(362, -1, 0, 0));
+	did("accept4", "32", int80(364, -1, 0, 0));
+}
+#endif
+
+static void pairs(long n)
+{
+	for (long i = 0; i < n; i++) {
+		long fd = syscall(SYS_openat, AT_FDCWD, "/dev/null", O_RDONLY);
+
+		if (fd < 0 || syscall(SYS_close, fd)) {
+			perror("trigger: open and close /dev/null");
+			exit(1);
+		}
+	}
+}
+
+static void usage(void)
+{
+	fprintf(stderr, "usage: trigger [hostname NAME] calls | int80 | pairs N | busy\n");
+	exit(2);
+}
+
+int main(int argc, char **argv)
+{
+	const char *what;
+
+	if (argc > 2 && !strcmp(argv[1], "hostname")) {
+		if (sethostname(argv[2], strlen(argv[2]))) {
+			perror("trigger: set the hostname");
+			exit(1);
+		}
+		argc -= 2;
+		argv += 2;
+	}
+	what = argc > 1 ? argv[1] : "";
+	if (!strcmp(what, "calls")) {
+		files();
+		reads();
+		sockets();
+#if defined(__i386__) || defined(__x86_64__)
+	} else if (!strcmp(what, "int80")) {
+		int80_calls();
+#endif
+	} else if (!strcmp(what, "pairs") && argc > 2) {
+		pairs(atol(argv[2]));
+	} else if (!strcmp(what, "busy")) {
+		for (;;)
+			pairs(1000);
+	} else {
+		usage();
+	}
+	return 0;
+}
