@@ -49,12 +49,12 @@ const struct event *const event_in_btf SEC(".rodata");
  * recursion prevention mechanism") programs on functions can be preempted, and
  * two of them can count on one CPU.
  */
-#define count(counter)                                                       \
-	({                                                                   \
-		__u32 zero = 0;                                              \
+#define count(counter)                                                      \
+	({                                                                  \
+		__u32 zero = 0;                                             \
 		struct counters *c = bpf_map_lookup_elem(&counters, &zero); \
-		if (c)                                                       \
-			__sync_fetch_and_add(&c->counter, 1);                \
+		if (c)                                                      \
+			__sync_fetch_and_add(&c->counter, 1);               \
 	})
 
 /*
@@ -66,8 +66,8 @@ static __always_inline bool in_initial_pid_namespace(void)
 	return task_read(thread_pid, level) == 0;
 }
 
-static __always_inline void fill(struct event *e, long ret, enum syscall syscall,
-				 enum abi abi, __u64 pid_tgid)
+static __always_inline void fill(struct event *e, long ret, enum syscall syscall, enum abi abi,
+				 __u64 pid_tgid)
 {
 	__u64 uid_gid = bpf_get_current_uid_gid();
 
@@ -196,10 +196,10 @@ int BPF_PROG(exit_socketcall_32, const struct pt_regs *regs, long ret)
  * The tracepoint way: every syscall of the machine comes here, so what is not
  * traced must leave at once.
  */
-#define IF_NR_64(name, ...)                                               \
+#define IF_NR_64(name, ...)                                         \
 	if (NR_64(__VA_ARGS__) != NONE && nr == NR_64(__VA_ARGS__)) \
 		return SYS_##name;
-#define IF_NR_32(name, ...)                                               \
+#define IF_NR_32(name, ...)                                         \
 	if (NR_32(__VA_ARGS__) != NONE && nr == NR_32(__VA_ARGS__)) \
 		return SYS_##name;
 

@@ -8,7 +8,7 @@
  */
 
 #define HOSTNAME_LEN 64 /* __NEW_UTS_LEN, include/uapi/linux/utsname.h */
-#define COMM_LEN 16 /* TASK_COMM_LEN, include/linux/sched.h */
+#define COMM_LEN 16	/* TASK_COMM_LEN, include/linux/sched.h */
 
 enum abi {
 	ABI_64,
@@ -24,7 +24,7 @@ struct event {
 	__u32 gid;
 	__s32 ret;
 	__u8 syscall; /* enum syscall */
-	__u8 abi; /* enum abi */
+	__u8 abi;     /* enum abi */
 	__u16 reserved;
 	char comm[COMM_LEN];
 	char hostname[HOSTNAME_LEN]; /* no NUL when all of it is used */

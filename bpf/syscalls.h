@@ -7,6 +7,7 @@
  * number on x86-64, i386, arm64 and arm.
  */
 #define NONE 0xffff
+/* clang-format off */
 #define SYSCALLS(ROW)				\
 	ROW(open,	2,	5,	NONE,	5)	\
 	ROW(openat,	257,	295,	56,	322)	\
@@ -14,6 +15,7 @@
 	ROW(accept4,	288,	364,	242,	366)	\
 	ROW(connect,	42,	362,	203,	283)	\
 	ROW(close,	3,	6,	57,	6)
+/* clang-format on */
 
 #define SYSCALL_ENUM(name, ...) SYS_##name,
 enum syscall {

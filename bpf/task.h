@@ -10,10 +10,9 @@
 #define HAVE_CURRENT_TASK_BTF \
 	bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_current_task_btf)
 
-#define task_read(...)                                                      \
-	(HAVE_CURRENT_TASK_BTF ?                                            \
-		 ___arrow(bpf_get_current_task_btf(), __VA_ARGS__) :        \
-		 BPF_CORE_READ((struct task_struct *)bpf_get_current_task(), \
-			       __VA_ARGS__))
+#define task_read(...)                                               \
+	(HAVE_CURRENT_TASK_BTF                                       \
+		 ? ___arrow(bpf_get_current_task_btf(), __VA_ARGS__) \
+		 : BPF_CORE_READ((struct task_struct *)bpf_get_current_task(), __VA_ARGS__))
 
 #endif

@@ -13,3 +13,45 @@ build/test/trigger32: test/trigger/trigger.c
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) -m32 -O2 -Wall -Werror -static -o $@ $<
 
+
+##@ Test
+
+.PHONY: test
+test: ## Install what is missing and run every test
+	$(Q)$(MAKE) --no-print-directory deps test-deps vm-deps
+	$(Q)$(MAKE) --no-print-directory check test-unit test-e2e vm-run
+
+.PHONY: test-deps
+test-deps: ## Install what the tests need (Debian packages)
+	$(Q)$(SUDO) packaging/install-missing gcc-multilib clang-format shellcheck docker.io debootstrap \
+		busybox-static curl
+
+.PHONY: test-unit
+test-unit: $(OBJECT) $(LIBBPF) ## Decoders, tables, flags: no root needed
+	$(Q)$(GO) test ./bpf ./internal/... .
+
+.PHONY: test-e2e
+test-e2e: all static $(TRIGGERS) ## The built binary on this kernel, with real containers
+	$(Q)$(GO) test -c -o build/test/e2e.test ./test
+	$(Q)cd test && $(SUDO) ../build/test/e2e.test -test.timeout 20m $(ARGS)
+
+FUZZ_TIME ?= 30s
+
+.PHONY: fuzz
+fuzz: $(OBJECT) $(LIBBPF) ## Fuzz each decoder for FUZZ_TIME
+	$(Q)grep -ro --include='*_test.go' 'func Fuzz[A-Za-z]*' bpf internal | sed 's|/[^/]*:func | |' | \
+	while read -r package target; do \
+		$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZ_TIME) "./$$package" || exit 1; \
+	done
+
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+.PHONY: check
+check: $(OBJECT) $(LIBBPF) ## gofmt, vet, staticcheck, clang-format, shellcheck
+	@echo '  CHECK'
+	$(Q)unformatted=$$(gofmt -l main.go bpf internal test); \
+		test -z "$$unformatted" || { echo "gofmt: $$unformatted" >&2; exit 1; }
+	$(Q)$(GO) vet ./...
+	$(Q)$(GO) run $(STATICCHECK) ./...
+	$(Q)clang-format --dry-run --Werror bpf/*.c bpf/*.h test/trigger/*.c
+	$(Q)grep -rlE '^#!.*(sh|bash)$$' .ci libbpf packaging test | xargs shellcheck

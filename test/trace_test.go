@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -265,7 +264,7 @@ func TestEnds(t *testing.T) {
 		} {
 			t.Run(name, func(t *testing.T) {
 				test(t)
-				if left := programsInKernel(t); len(left) > 0 {
+				if left := programsLeft(); len(left) > 0 {
 					t.Errorf("programs left in the kernel: %v", left)
 				}
 			})
@@ -282,46 +281,49 @@ func endBySignal(t *testing.T, signal syscall.Signal, options []string) {
 	}
 }
 
-// programsInKernel are the names of loaded programs that are ours. The kernel
-// frees a program some time after its last user is gone, so there is patience.
-func programsInKernel(t *testing.T) (names []string) {
-	t.Helper()
-	ours := regexp.MustCompile(`^(sys_exit|exit_(open|openat|accept|accept4|connect|close|socketcall)(_32)?)$`)
+// programsLeft are those of our programs that stay in the kernel. It frees a
+// program some time after its last user is gone, so there is patience.
+func programsLeft() (names []string) {
 	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
-		names = nil
-		for id, err := ebpf.ProgramGetNextID(0); err == nil; id, err = ebpf.ProgramGetNextID(id) {
-			program, err := ebpf.NewProgramFromID(id)
-			if err != nil {
-				continue // freed meanwhile
-			}
-			if info, err := program.Info(); err == nil && ours.MatchString(info.Name) {
-				names = append(names, info.Name)
-			}
-			program.Close()
-		}
-		if len(names) == 0 || time.Now().After(deadline) {
+		if names = ourPrograms(); len(names) == 0 || time.Now().After(deadline) {
 			return names
 		}
 	}
 }
 
-// Only what is needed is loaded: with tracepoint one program.
+// Only what is needed is loaded: one program on the tracepoint, or those on the
+// handlers.
 func TestLoadsWhatIsNeeded(t *testing.T) {
-	if err := os.MkdirAll(filepath.Join(t.TempDir(), "x"), 0o700); err != nil {
+	ways, err := attachWays()
+	if err != nil {
 		t.Fatal(err)
 	}
-	r := start(t, "--attach", "tracepoint")
-	var names []string
-	for id, err := ebpf.ProgramGetNextID(0); err == nil; id, err = ebpf.ProgramGetNextID(id) {
-		if program, err := ebpf.NewProgramFromID(id); err == nil {
-			if info, err := program.Info(); err == nil && (info.Name == "sys_exit" || strings.HasPrefix(info.Name, "exit_")) {
-				names = append(names, info.Name)
+	for _, way := range ways {
+		t.Run(way, func(t *testing.T) {
+			r := start(t, "--attach", way)
+			loaded := ourPrograms()
+			r.stop()
+			onTracepoint := slices.Contains(loaded, "sys_exit")
+			onHandlers := slices.Contains(loaded, "exit_openat") && slices.Contains(loaded, "exit_openat_32")
+			if onTracepoint != (way == "tracepoint") || onHandlers != (way == "fentry") {
+				t.Errorf("loaded %v for %s", loaded, way)
 			}
-			program.Close()
+		})
+	}
+}
+
+// ourPrograms are the names of the programs in the kernel that are ours.
+func ourPrograms() (names []string) {
+	ours := regexp.MustCompile(`^(sys_exit|exit_(open|openat|accept|accept4|connect|close|socketcall)(_32)?)$`)
+	for id, err := ebpf.ProgramGetNextID(0); err == nil; id, err = ebpf.ProgramGetNextID(id) {
+		program, err := ebpf.NewProgramFromID(id)
+		if err != nil {
+			continue // freed meanwhile
 		}
+		if info, err := program.Info(); err == nil && ours.MatchString(info.Name) {
+			names = append(names, info.Name)
+		}
+		program.Close()
 	}
-	r.stop()
-	if !slices.Equal(names, []string{"sys_exit"}) {
-		t.Errorf("loaded %v, want sys_exit alone", names)
-	}
+	return names
 }

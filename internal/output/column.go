@@ -20,6 +20,9 @@ var (
 		return c.appendSeconds(b, e.Time)
 	}}
 	hostnameColumn = column{"HOSTNAME", 16, false, func(b []byte, e *bpf.Event, _ *Clock) []byte {
+		if len(e.Hostname()) == 0 {
+			return append(b, '-')
+		}
 		return appendEscaped(b, e.Hostname(), false)
 	}}
 	cgroupColumn = column{"CGROUPID", 8, true, func(b []byte, e *bpf.Event, _ *Clock) []byte {

@@ -58,8 +58,8 @@ static int listener(struct sockaddr_in *addr)
 	socklen_t len = sizeof(*addr);
 	int fd = socket(AF_INET, SOCK_STREAM, 0);
 
-	*addr = (struct sockaddr_in){ .sin_family = AF_INET,
-				      .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	*addr = (struct sockaddr_in){.sin_family = AF_INET,
+				     .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	if (fd < 0 || bind(fd, (void *)addr, len) || listen(fd, 8) ||
 	    getsockname(fd, (void *)addr, &len)) {
 		perror("trigger: listen on the loopback address");
@@ -76,9 +76,9 @@ static void sockets(void)
 	int second = socket(AF_INET, SOCK_STREAM, 0);
 
 #ifdef SYS_socketcall
-	long connect_args[] = { client, (long)&addr, sizeof(addr) };
-	long accept_args[] = { server, 0, 0 };
-	long accept4_args[] = { server, 0, 0, SOCK_CLOEXEC };
+	long connect_args[] = {client, (long)&addr, sizeof(addr)};
+	long accept_args[] = {server, 0, 0};
+	long accept4_args[] = {server, 0, 0, SOCK_CLOEXEC};
 
 	did("connect", NATIVE_ABI, raw(syscall(SYS_socketcall, 3, connect_args)));
 	did("accept", NATIVE_ABI, raw(syscall(SYS_socketcall, 5, accept_args)));
@@ -118,7 +118,8 @@ static long int80(long nr, long a, long b, long c)
 		     : "0"(nr), "b"(a), "c"(b), "d"(c)
 		     : "memory"
 #ifdef __x86_64__
-		       , "r8", "r9", "r10", "r11"
+		       ,
+		       "r8", "r9", "r10", "r11"
 #endif
 	);
 	return (int)ret;
@@ -127,8 +128,8 @@ static long int80(long nr, long a, long b, long c)
 static void int80_calls(void)
 {
 	/* Pointers must fit in 32 bits. */
-	char *path = mmap(0, 4096, PROT_READ | PROT_WRITE,
-			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+	char *path = mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT,
+			  -1, 0);
 	long fd;
 
 	if (path == MAP_FAILED) {

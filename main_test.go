@@ -1,0 +1,50 @@
+package main
+
+import (
+	"testing"
+	"time"
+)
+
+func TestSize(t *testing.T) {
+	for text, want := range map[string]int{
+		"8M": 8 << 20, "8m": 8 << 20, "8MiB": 8 << 20, "1000000": 1 << 20, "5M": 8 << 20,
+		"65536": 64 << 10, "1": 64 << 10, "1G": 1 << 30, "0.5M": 512 << 10,
+		"": 0, "0": 0, "-8M": 0, "1T": 0, "8X": 0, "M": 0, "8 M 8": 0,
+	} {
+		var n size
+		if err := n.Set(text); int(n) != want || (err == nil) != (want > 0) {
+			t.Errorf("%q: %d, %v; want %d", text, n, err, want)
+		}
+	}
+	n := size(8 << 20)
+	if n.String() != "8M" {
+		t.Errorf("8M is shown as %s", &n)
+	}
+}
+
+func TestDuration(t *testing.T) {
+	for text, want := range map[string]time.Duration{
+		"10s": 10 * time.Second, "10": 10 * time.Second, "1m30s": 90 * time.Second, "250ms": 250 * time.Millisecond,
+		"": 0, "0": 0, "-1s": 0, "soon": 0, "s": 0, "1 h": 0,
+	} {
+		var d duration
+		if err := d.Set(text); time.Duration(d) != want || (err == nil) != (want > 0) {
+			t.Errorf("%q: %v, %v; want %v", text, time.Duration(d), err, want)
+		}
+	}
+}
+
+func TestChoice(t *testing.T) {
+	c := newChoice("auto", "ring", "perf")
+	if c.String() != "auto" {
+		t.Errorf("default is %s", c)
+	}
+	if err := c.Set("perf"); err != nil || c.String() != "perf" {
+		t.Errorf("%s, %v", c, err)
+	}
+	for _, bad := range []string{"", "PERF", "per", "perf "} {
+		if err := c.Set(bad); err == nil || c.String() != "perf" {
+			t.Errorf("%q: %s, %v", bad, c, err)
+		}
+	}
+}
