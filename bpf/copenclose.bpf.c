@@ -41,8 +41,9 @@ struct {
 	__type(value, struct counters);
 } counters SEC(".maps");
 
-/* Keeps struct event in the object's BTF, which the test of event.go reads. */
+/* Keep the contract's types in the object's BTF, which event_test.go reads. */
 const struct event *const event_in_btf SEC(".rodata");
+const enum abi abi_in_btf SEC(".rodata");
 
 /*
  * Atomic although per CPU: since 5.12 (ca06f55b9002, "bpf: Add per-program
