@@ -44,6 +44,7 @@ struct {
 /* Keep the contract's types in the object's BTF, which event_test.go reads. */
 const struct event *const event_in_btf SEC(".rodata");
 const enum abi abi_in_btf SEC(".rodata");
+const enum syscall syscall_in_btf SEC(".rodata");
 
 /*
  * Atomic although per CPU: since 5.12 (ca06f55b9002, "bpf: Add per-program
