@@ -8,17 +8,17 @@ import (
 	"fmt"
 	"io"
 	"log"
-	"math/bits"
 	"os"
 	"os/signal"
 	"strings"
 	"time"
 
-	"github.com/docker/go-units"
+	"github.com/olekukonko/tablewriter"
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 
-	"github.com/copenclose/copenclose/bpf"
+	"github.com/copenclose/copenclose/internal/command"
+	"github.com/copenclose/copenclose/internal/option"
 	"github.com/copenclose/copenclose/internal/output"
 	"github.com/copenclose/copenclose/internal/tracer"
 )
@@ -41,15 +41,28 @@ type usageError struct{ error }
 func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
 func main() {
-	err := newApp().Run(os.Args)
-	if err == nil {
-		return
+	status, err := run(os.Args)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "copenclose:", err)
 	}
-	fmt.Fprintln(os.Stderr, "copenclose:", err)
-	if errors.As(err, new(usageError)) {
-		os.Exit(exitUsage)
+	os.Exit(status)
+}
+
+// run returns the exit status, and the error to be told.
+func run(args []string) (status int, err error) {
+	app := newApp()
+	app.Action = func(c *cli.Context) (err error) {
+		status, err = trace(c)
+		return err
 	}
-	os.Exit(exitFailed)
+	err = app.Run(args)
+	switch {
+	case errors.As(err, new(usageError)):
+		status = exitUsage
+	case err != nil && status == 0:
+		status = exitFailed
+	}
+	return status, err
 }
 
 func newApp() *cli.App {
@@ -62,137 +75,183 @@ func newApp() *cli.App {
 	return &cli.App{
 		Name:                   "copenclose",
 		Usage:                  "show every open, connect, accept and close, live and per container",
-		UsageText:              "copenclose [FLAGS]",
+		UsageText:              "copenclose [FLAGS]\ncopenclose [FLAGS] -- COMMAND [ARGS]",
 		Version:                described,
 		HideHelpCommand:        true,
 		UseShortOptionHandling: true,
 		Flags:                  flags,
-		Action:                 trace,
 		OnUsageError:           func(_ *cli.Context, err error, _ bool) error { return usageError{err} },
 		ExitErrHandler:         func(*cli.Context, error) {},
 	}
 }
 
-// duration is a flag's time, like 10s or 1m30s; a bare number is seconds.
-type duration time.Duration
-
-func (d *duration) Set(s string) error {
-	if strings.Trim(s, "0123456789") == "" {
-		s += "s"
-	}
-	parsed, err := time.ParseDuration(s)
-	if err != nil || parsed <= 0 {
-		return errors.New("not a time like 10s or 5m")
-	}
-	*d = duration(parsed)
-	return nil
-}
-
-func (d *duration) String() string {
-	if *d == 0 {
-		return ""
-	}
-	return time.Duration(*d).String()
-}
-
-// size is a flag's number of bytes, like 8M, made a power of two.
-type size int
+// What the flags are read into.
+var (
+	way        = option.NewChoice(tracer.AutoWay, tracer.Fentry, tracer.Tracepoint)
+	buffer     = option.NewChoice(tracer.AutoBuffer, tracer.Ring, tracer.Perf)
+	bufferSize = option.Size{Bytes: 8 << 20, Min: 64 << 10, Max: 1 << 30}
+	stopAfter  option.Duration
+	format     = option.NewChoice(output.Table, output.Wide, output.JSON)
+	timeStyle  = option.NewChoice(output.UTC, output.Local, output.Unix, output.Delta)
+	precision  = option.NewChoice(output.Seconds, output.Milliseconds, output.Microseconds, output.Nanoseconds)
+	columns    option.List
+	syscalls   option.Syscalls
+	pids, tids option.Numbers
+	uids, gids option.Numbers
+	comms      option.Comms
+	errnos     option.Errnos
+	paths      option.Paths
+	cgroups    option.Cgroups
+)
 
 const (
-	smallestBuffer = 64 << 10
-	largestBuffer  = 1 << 30
+	whatCategory   = "What is traced"
+	lookCategory   = "What it looks like"
+	endCategory    = "When it ends"
+	kernelCategory = "How it is traced"
 )
 
-func (n *size) Set(s string) error {
-	bytes, err := units.RAMInBytes(s)
-	if err != nil || bytes <= 0 {
-		return errors.New("not a size like 8M")
+func toggle(category, name, alias, usage string) cli.Flag {
+	f := &cli.BoolFlag{Name: name, Usage: usage, Category: category, DisableDefaultText: true}
+	if alias != "" {
+		f.Aliases = []string{alias}
 	}
-	if bytes > largestBuffer {
-		return fmt.Errorf("larger than %s", units.BytesSize(largestBuffer))
+	return f
+}
+
+func value(category, name, alias string, v cli.Generic, usage string) cli.Flag {
+	f := &cli.GenericFlag{Name: name, Value: v, Usage: usage, Category: category}
+	if alias != "" {
+		f.Aliases = []string{alias}
 	}
-	*n = size(max(smallestBuffer, 1<<bits.Len64(uint64(bytes-1))))
-	return nil
+	return f
 }
-
-func (n *size) String() string {
-	return units.CustomSize("%.4g%s", float64(*n), 1024, []string{"", "K", "M", "G"})
-}
-
-// choice is a flag that takes one of a few words; the first is the default.
-type choice struct {
-	words []string
-	word  string
-}
-
-func newChoice[W ~string](words ...W) *choice {
-	c := &choice{}
-	for _, w := range words {
-		c.words = append(c.words, string(w))
-	}
-	c.word = c.words[0]
-	return c
-}
-
-func (c *choice) Set(s string) error {
-	for _, w := range c.words {
-		if s == w {
-			c.word = w
-			return nil
-		}
-	}
-	return fmt.Errorf("not one of %s", strings.Join(c.words, ", "))
-}
-
-func (c *choice) String() string { return c.word }
-
-var (
-	way        = newChoice(tracer.AutoWay, tracer.Fentry, tracer.Tracepoint)
-	buffer     = newChoice(tracer.AutoBuffer, tracer.Ring, tracer.Perf)
-	bufferSize = size(8 << 20)
-	stopAfter  duration
-)
 
 var flags = []cli.Flag{
-	&cli.BoolFlag{Name: "ignore-host-ns", Aliases: []string{"I"}, Usage: "leave out what the host does, show only containers", DisableDefaultText: true},
-	&cli.BoolFlag{Name: "use-cgv2", Aliases: []string{"C"}, Usage: "show containers by cgroup v2 id instead of hostname", DisableDefaultText: true},
-	&cli.GenericFlag{Name: "attach", Value: way, Usage: "`WAY` to attach: auto, fentry (on the syscall handlers) or tracepoint (on sys_exit)"},
-	&cli.GenericFlag{Name: "buffer", Value: buffer, Usage: "`KIND` of buffer from the kernel: auto, ring (5.8 and later) or perf"},
-	&cli.GenericFlag{Name: "buffer-size", Value: &bufferSize, Usage: "`SIZE` of the buffer like 8M, made a power of two; perf: for each CPU"},
-	&cli.GenericFlag{Name: "duration", Aliases: []string{"d"}, Value: &stopAfter, Usage: "stop after `TIME`, like 10s or 5m"},
-	&cli.Uint64Flag{Name: "count", Usage: "stop after `N` events were shown", DefaultText: "no limit"},
-	&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "say nothing on stderr but errors and losses", DisableDefaultText: true},
-	&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "log what is done, and what libbpf says, to stderr", DisableDefaultText: true},
+	toggle(whatCategory, "ignore-host-ns", "I", "leave out what the host does, show only containers"),
+	value(whatCategory, "syscall", "s", &syscalls, "only these: `LIST` of names or groups (open, accept, connect, close), !NAME leaves out"),
+	value(whatCategory, "pid", "p", &pids, "only these processes: `LIST` of PIDs, as the host numbers them"),
+	toggle(whatCategory, "follow", "", "with --pid: their children, too, and theirs"),
+	value(whatCategory, "tid", "", &tids, "only these threads: `LIST` of TIDs"),
+	value(whatCategory, "uid", "u", &uids, "only these users: `LIST` of UIDs"),
+	value(whatCategory, "gid", "g", &gids, "only these groups: `LIST` of GIDs"),
+	value(whatCategory, "comm", "n", &comms, "only threads of these names: `LIST` of names, or beginnings like ngin*"),
+	value(whatCategory, "cgroup", "", &cgroups, "only these cgroups and what is below: `LIST` of cgroup v2 ids or paths"),
+	value(whatCategory, "path", "", &paths, "only calls on these paths: `LIST` of beginnings"),
+	toggle(whatCategory, "failed", "x", "only calls that failed"),
+	value(whatCategory, "errno", "", &errnos, "only calls that failed so: `LIST` of names like ENOENT"),
+
+	value(lookCategory, "output", "o", format, "`FORMAT`: table, wide (more columns) or json (an object a line)"),
+	toggle(lookCategory, "use-cgv2", "C", "show containers by cgroup v2 id instead of hostname"),
+	toggle(lookCategory, "full-path", "", "of opens show the absolute path of the file, not the path as given"),
+	toggle(lookCategory, "latency", "", "show how long calls took"),
+	value(lookCategory, "columns", "", &columns, "`LIST` of columns instead; help lists them"),
+	value(lookCategory, "time", "", timeStyle, "`STYLE` of times: utc, local, unix or delta (to the event before)"),
+	value(lookCategory, "timestamp-precision", "", precision, "`UNIT` of the last digit of times: s, ms, us or ns"),
+	toggle(lookCategory, "no-header", "", "leave out the header"),
+
+	value(endCategory, "duration", "d", &stopAfter, "stop after `TIME`, like 10s or 5m"),
+	&cli.Uint64Flag{Name: "count", Usage: "stop after `N` events were shown", Category: endCategory, DefaultText: "no limit"},
+
+	value(kernelCategory, "attach", "", way, "`WAY` to attach: auto, fentry (to the syscall handlers) or tracepoint (to sys_exit)"),
+	value(kernelCategory, "buffer", "", buffer, "`KIND` of buffer from the kernel: auto, ring (5.8 and later) or perf"),
+	value(kernelCategory, "buffer-size", "", &bufferSize, "`SIZE` of the buffer like 8M, made a power of two; perf: for each CPU"),
+	toggle(kernelCategory, "quiet", "q", "say nothing on stderr but errors and losses"),
+	toggle(kernelCategory, "verbose", "v", "log what is done, and what libbpf says, to stderr"),
 	&cli.PathFlag{Name: "ready-file", Hidden: true, Usage: "create `PATH` once every program is attached"},
 }
 
-func trace(c *cli.Context) error {
-	if c.Args().Present() {
-		return usagef("unexpected argument %q; see copenclose --help", c.Args().First())
+// outputOptions are what the flags say about the output.
+func outputOptions(c *cli.Context) (output.Options, error) {
+	o := output.Options{
+		Format:    output.Format(format.Word),
+		CgroupID:  c.Bool("use-cgv2"),
+		Latency:   c.Bool("latency"),
+		Columns:   columns,
+		NoHeader:  c.Bool("no-header"),
+		Time:      output.TimeStyle(timeStyle.Word),
+		Precision: output.Precision(precision.Word),
+		Limit:     c.Uint64("count"),
 	}
-	if c.IsSet("count") && c.Uint64("count") == 0 {
-		return usagef("--count: 0 events are none to show")
+	if c.IsSet("count") && o.Limit == 0 {
+		return o, usagef("--count 0 shows nothing")
+	}
+	if o.Format == output.JSON {
+		for _, name := range []string{"columns", "use-cgv2", "time", "timestamp-precision", "no-header"} {
+			if c.IsSet(name) {
+				return o, usagef("--%s is for tables, not for -o json", name)
+			}
+		}
+	}
+	if o.CgroupID && len(o.Columns) > 0 {
+		return o, usagef("--use-cgv2 and --columns exclude each other: cgroupid is a column")
+	}
+	return o, nil
+}
+
+// tracerConfig is what the flags and the output ask of the tracer.
+func tracerConfig(c *cli.Context, needs output.Needs) (tracer.Config, error) {
+	cfg := tracer.Config{
+		Way:        tracer.Way(way.Word),
+		Buffer:     tracer.BufferKind(buffer.Word),
+		BufferSize: bufferSize.Bytes,
+		Syscalls:   syscalls.Names(),
+		Hostname:   needs.Hostname,
+		Details:    needs.Details,
+		Latency:    needs.Latency,
+		OpenedPath: c.Bool("full-path"),
+		Filter: tracer.Filter{
+			IgnoreHost:     c.Bool("ignore-host-ns"),
+			Failed:         c.Bool("failed"),
+			PIDs:           pids,
+			TIDs:           tids,
+			UIDs:           uids,
+			GIDs:           gids,
+			Errnos:         errnos,
+			Comms:          comms,
+			Paths:          paths,
+			Cgroups:        cgroups,
+			FollowChildren: c.Bool("follow") || c.Args().Present(),
+			Command:        c.Args().Present(),
+		},
 	}
 	if c.Bool("quiet") && c.Bool("verbose") {
-		return usagef("--quiet and --verbose exclude each other")
+		return cfg, usagef("--quiet and --verbose exclude each other")
 	}
-	columns := output.Hostnames
-	if c.Bool("use-cgv2") {
-		columns = output.CgroupIDs
+	if c.Bool("follow") && len(pids) == 0 {
+		return cfg, usagef("--follow needs --pid")
 	}
-	cfg := tracer.Config{
-		Way:        tracer.Way(way.word),
-		Buffer:     tracer.BufferKind(buffer.word),
-		BufferSize: int(bufferSize),
-		IgnoreHost: c.Bool("ignore-host-ns"),
-		Hostname:   !c.Bool("use-cgv2"),
+	if c.Args().Present() && len(pids) > 0 {
+		return cfg, usagef("--pid and a command exclude each other")
+	}
+	if (cfg.OpenedPath || c.Bool("latency")) && !needs.Details && len(paths) == 0 {
+		return cfg, usagef("--full-path and --latency are for -o wide and -o json, or a column that shows them")
 	}
 	if c.Bool("verbose") {
 		cfg.Log = log.New(os.Stderr, "", log.Ltime|log.Lmicroseconds)
 	}
-	remark := log.New(os.Stderr, "copenclose: ", 0)
-	if c.Bool("quiet") {
-		remark.SetOutput(io.Discard)
+	return cfg, nil
+}
+
+func trace(c *cli.Context) (status int, err error) {
+	if len(columns) == 1 && columns[0] == "help" {
+		return 0, printColumns(c.App.Writer)
+	}
+	options, err := outputOptions(c)
+	if err != nil {
+		return 0, err
+	}
+	needs, err := options.Needs()
+	if err != nil {
+		return 0, usageError{err}
+	}
+	cfg, err := tracerConfig(c, needs)
+	if err != nil {
+		return 0, err
+	}
+	toRun, err := newCommand(c)
+	if err != nil {
+		return 0, err
 	}
 
 	// A second signal finds the default action again, should the first one wait
@@ -205,27 +264,28 @@ func trace(c *cli.Context) error {
 
 	t, err := tracer.New(cfg)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer t.Close()
-	remark.Printf("tracing %s (%s, %s buffer)", syscallNames(), t.Way(), t.Buffer())
+	remark := log.New(os.Stderr, "copenclose: ", 0)
+	if c.Bool("quiet") {
+		remark.SetOutput(io.Discard)
+	}
+	remark.Printf("tracing %s (%s, %s buffer)", syscallNames(t), t.Way(), t.Buffer())
 	if path := c.Path("ready-file"); path != "" {
 		if err := os.WriteFile(path, nil, 0o644); err != nil {
-			return fmt.Errorf("create the ready file: %w", err)
+			return 0, fmt.Errorf("create the ready file: %w", err)
 		}
 	}
-
 	if stopAfter > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, time.Duration(stopAfter))
 		defer cancel()
 	}
-	w, err := output.NewWriter(os.Stdout, columns, c.Uint64("count"))
+
+	w, err := output.NewWriter(os.Stdout, options)
 	if err == nil {
-		t.WakeOn(int(os.Stdout.Fd()))
-		stopWarning := warnOfLosses(t)
-		err = t.Run(ctx, w)
-		stopWarning()
+		status, err = runTraced(ctx, t, w, toRun)
 	}
 	if errors.Is(err, output.ErrEnough) || errors.Is(err, unix.EPIPE) {
 		err = nil
@@ -235,15 +295,66 @@ func trace(c *cli.Context) error {
 		remark.SetOutput(os.Stderr)
 	}
 	remark.Print(summary(w, counts, t.Unread()))
-	return errors.Join(err, countErr)
+	return status, errors.Join(err, countErr)
 }
 
-func syscallNames() string {
-	var names []string
-	for _, s := range bpf.Syscalls {
-		if s.Exists() {
-			names = append(names, s.Name)
+// runTraced traces until ctx is done or, where there is one, the command has
+// ended. Its status is returned then.
+func runTraced(ctx context.Context, t *tracer.Tracer, w *output.Writer, c *command.Command) (status int, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ended := make(chan int, 1)
+	if c != nil {
+		if err := c.Start(func(status int) {
+			ended <- status
+			cancel()
+		}); err != nil {
+			return 0, err
 		}
+	}
+	t.WakeOn(int(os.Stdout.Fd()))
+	stopWarning := warnOfLosses(t)
+	err = t.Run(ctx, w)
+	stopWarning()
+	select {
+	case status = <-ended:
+	default:
+	}
+	return status, err
+}
+
+// newCommand finds the command to run; nil if there is none.
+func newCommand(c *cli.Context) (*command.Command, error) {
+	words := c.Args().Slice()
+	if len(words) == 0 {
+		return nil, nil
+	}
+	if before := len(os.Args) - len(words) - 1; os.Args[before] != "--" {
+		return nil, usagef("unexpected argument %q; a command to trace goes behind --", words[0])
+	}
+	found, err := command.Find(words, os.Stderr)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return found, nil
+}
+
+// printColumns answers --columns help.
+func printColumns(out io.Writer) error {
+	table := tablewriter.NewWriter(out)
+	table.Header("column", "what it is")
+	for _, column := range output.Columns {
+		if err := table.Append(column.Name, column.About); err != nil {
+			return err
+		}
+	}
+	return table.Render()
+}
+
+func syscallNames(t *tracer.Tracer) string {
+	var names []string
+	for _, s := range t.Syscalls() {
+		names = append(names, s.Name)
 	}
 	return strings.Join(names, ", ")
 }

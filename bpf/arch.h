@@ -29,15 +29,11 @@ static __always_inline __u32 syscall_nr(const struct pt_regs *regs)
 	return regs->orig_ax;
 }
 
-static __always_inline __u64 arg0(const struct pt_regs *regs, enum abi abi)
-{
-	return abi == ABI_32 ? (__u32)regs->bx : regs->di;
-}
-
-static __always_inline __u64 arg1(const struct pt_regs *regs, enum abi abi)
-{
-	return abi == ABI_32 ? (__u32)regs->cx : regs->si;
-}
+/* ARG(regs, abi, n) is the nth argument, from 0. */
+#define ARG_0(regs, abi) ((abi) == ABI_32 ? (__u32)(regs)->bx : (regs)->di)
+#define ARG_1(regs, abi) ((abi) == ABI_32 ? (__u32)(regs)->cx : (regs)->si)
+#define ARG_2(regs, abi) ((abi) == ABI_32 ? (__u32)(regs)->dx : (regs)->dx)
+#define ARG_3(regs, abi) ((abi) == ABI_32 ? (__u32)(regs)->si : (regs)->r10)
 
 #elif defined(__TARGET_ARCH_arm64)
 
@@ -58,15 +54,11 @@ static __always_inline __u32 syscall_nr(const struct pt_regs *regs)
 }
 
 /* regs[0] holds the result once the call returned. */
-static __always_inline __u64 arg0(const struct pt_regs *regs, enum abi abi)
-{
-	return abi == ABI_32 ? (__u32)regs->orig_x0 : regs->orig_x0;
-}
-
-static __always_inline __u64 arg1(const struct pt_regs *regs, enum abi abi)
-{
-	return abi == ABI_32 ? (__u32)regs->regs[1] : regs->regs[1];
-}
+#define ARG_N(value, abi) ((abi) == ABI_32 ? (__u32)(value) : (value))
+#define ARG_0(regs, abi) ARG_N((regs)->orig_x0, abi)
+#define ARG_1(regs, abi) ARG_N((regs)->regs[1], abi)
+#define ARG_2(regs, abi) ARG_N((regs)->regs[2], abi)
+#define ARG_3(regs, abi) ARG_N((regs)->regs[3], abi)
 
 #else
 #error "no such architecture: give the kernel contract its registers here"

@@ -10,14 +10,32 @@ import _ "embed"
 //go:embed copenclose.bpf.o
 var Object []byte
 
-// The maps of Object that the reader uses, and the programs that are not named
-// after a syscall.
+// The maps of Object.
 const (
-	RingMap     = "ring"
-	PerfMap     = "perf"
-	CountersMap = "counters"
-	SharedMap   = ".data.shared"
+	RingMap      = "ring"
+	PerfMap      = "perf"
+	CountersMap  = "counters"
+	SharedMap    = ".data.shared"
+	SlotsMap     = "slots"
+	FreeSlotsMap = "free_slots"
+	EnteredMap   = "entered"
+	IDsMap       = "ids"
+	CommsMap     = "comms"
+	PathsMap     = "paths"
+	CgroupsMap   = "cgroups"
+)
 
-	SysExitProgram    = "sys_exit"
-	SocketcallProgram = "exit_socketcall_32"
+// The programs of Object that are not named after a syscall.
+const (
+	SysEnterProgram = "sys_enter"
+	SysExitProgram  = "sys_exit"
+	ForkProgram     = "sched_process_fork"
+	ExecProgram     = "sched_process_exec"
+	ExitProgram     = "sched_process_exit"
+)
+
+// The sizes of SlotsMap and CgroupsMap.
+const (
+	Slots      = 512
+	CgroupsMax = 32
 )

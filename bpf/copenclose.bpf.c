@@ -3,73 +3,29 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "vmlinux.h"
 #include <bpf/bpf_core_read.h>
+#include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
 
 #include "event.h"
 #include "syscalls.h"
+#include "maps.h"
 #include "task.h"
 #include "arch.h"
+#include "filter.h"
+#include "describe.h"
 
 char LICENSE[] SEC("license") = "GPL";
 
-/* Set before load: what is false costs nothing, the verifier drops it. */
-const volatile bool ignore_host;
-const volatile bool want_hostname;
-const volatile bool use_ring_buffer;
-const volatile __u32 traced; /* a bit for each enum syscall */
-const volatile __u64 knock;
-
-struct shared shared SEC(".data.shared");
-
-/* One of ring and perf is created; the tool sizes it. */
-struct {
-	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 4096);
-} ring SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERF_EVENT_ARRAY);
-	__type(key, __u32);
-	__type(value, __u32);
-} perf SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct counters);
-} counters SEC(".maps");
-
 /* Keep the contract's types in the object's BTF, which event_test.go reads. */
 const struct event *const event_in_btf SEC(".rodata");
+const struct details *const details_in_btf SEC(".rodata");
 const enum abi abi_in_btf SEC(".rodata");
 const enum syscall syscall_in_btf SEC(".rodata");
+const enum target target_in_btf SEC(".rodata");
+const enum id_kind id_kind_in_btf SEC(".rodata");
 
-/*
- * Atomic although per CPU: since 5.12 (ca06f55b9002, "bpf: Add per-program
- * recursion prevention mechanism") programs on functions can be preempted, and
- * two of them can count on one CPU.
- */
-#define count(counter)                                                      \
-	({                                                                  \
-		__u32 zero = 0;                                             \
-		struct counters *c = bpf_map_lookup_elem(&counters, &zero); \
-		if (c)                                                      \
-			__sync_fetch_and_add(&c->counter, 1);               \
-	})
-
-/*
- * Level 0 is the initial PID namespace, whatever its inode number. This is
- * where the task is, not where its next child will be (nsproxy).
- */
-static __always_inline bool in_initial_pid_namespace(void)
-{
-	return task_read(thread_pid, level) == 0;
-}
-
-static __always_inline void fill(struct event *e, long ret, enum syscall syscall, enum abi abi,
-				 __u64 pid_tgid)
+static __always_inline void fill(struct event *e, const struct call *call, __u64 pid_tgid)
 {
 	__u64 uid_gid = bpf_get_current_uid_gid();
 
@@ -79,9 +35,9 @@ static __always_inline void fill(struct event *e, long ret, enum syscall syscall
 	e->tid = pid_tgid;
 	e->uid = uid_gid;
 	e->gid = uid_gid >> 32;
-	e->ret = ret;
-	e->syscall = syscall;
-	e->abi = abi;
+	e->ret = call->ret;
+	e->syscall = call->syscall;
+	e->abi = call->abi;
 	e->reserved = 0;
 	bpf_get_current_comm(e->comm, sizeof(e->comm));
 	e->hostname[0] = '\0';
@@ -94,7 +50,8 @@ static __always_inline void fill(struct event *e, long ret, enum syscall syscall
  * The reader sleeps only when it has set reader_waits and the ring is empty,
  * a reserved record counting as there. So it is read after the reservation:
  * either the reader saw the record, or this sees that the reader waits. (The
- * reader looks again after 100 ms in any case.)
+ * reader looks again after 50 ms in any case, which also covers records with
+ * details, that are reserved and submitted in one.)
  */
 static __always_inline __u64 doorbell(void)
 {
@@ -104,61 +61,194 @@ static __always_inline __u64 doorbell(void)
 	return BPF_RB_FORCE_WAKEUP;
 }
 
-static __always_inline void hear_knock(const struct pt_regs *regs, enum syscall syscall,
-				       enum abi abi, __u32 pid)
+/* A record of fixed size, the event alone. */
+static __always_inline void send_event(void *ctx, const struct call *call, __u64 pid_tgid)
 {
-	if (arg0(regs, abi) != knock)
-		return;
-	shared.tool = pid;
-	shared.heard |= 1 << syscall;
+	if (use_ring_buffer) {
+		struct event *e = bpf_ringbuf_reserve(&ring, sizeof(*e), 0);
+
+		if (!e) {
+			count(lost);
+			return;
+		}
+		fill(e, call, pid_tgid);
+		bpf_ringbuf_submit(e, doorbell());
+	} else {
+		struct event e;
+
+		__builtin_memset(&e, 0, sizeof(e));
+		fill(&e, call, pid_tgid);
+		if (bpf_perf_event_output(ctx, &perf, BPF_F_CURRENT_CPU, &e, sizeof(e)))
+			count(lost);
+	}
 }
 
+static __always_inline struct slot *take_slot(__u32 *number)
+{
+	struct slot *slot;
+
+	if (bpf_map_pop_elem(&free_slots, number))
+		return NULL;
+	slot = bpf_map_lookup_elem(&slots, number);
+	if (slot)
+		__builtin_memset(&slot->details, 0, sizeof(slot->details));
+	return slot;
+}
+
+static __always_inline void give_back_slot(__u32 number)
+{
+	bpf_map_push_elem(&free_slots, &number, 0);
+}
+
+/* Fills what describe() left, and sends the slot. */
+static __always_inline void send_slot(void *ctx, struct slot *slot, const struct call *call,
+				      __u64 pid_tgid, __u64 entry_time)
+{
+	__u32 size = sizeof(struct event);
+	long err;
+
+	describe(slot, call);
+	if (only_paths && !path_passes(slot)) {
+		count(filtered);
+		return;
+	}
+	fill(&slot->event, call, pid_tgid);
+	slot->details.ppid = task_read(real_parent, tgid);
+	if (entry_time)
+		slot->details.latency = slot->event.time - entry_time;
+	if (want_details) {
+		__u32 text_len = slot->details.text_len;
+
+		if (text_len > TEXT_MAX)
+			text_len = TEXT_MAX;
+		size += sizeof(struct details) + text_len;
+	}
+	if (use_ring_buffer)
+		err = bpf_ringbuf_output(&ring, slot, size, doorbell());
+	else
+		err = bpf_perf_event_output(ctx, &perf, BPF_F_CURRENT_CPU, slot, size);
+	if (err)
+		count(lost);
+}
+
+/* A record with details, or one whose path decides whether it is sent. */
+static __always_inline void send_details(void *ctx, const struct call *call, __u64 pid_tgid)
+{
+	__u32 tid = pid_tgid, number = NO_SLOT;
+	struct entered *at_entry = bpf_map_lookup_elem(&entered, &tid);
+	struct slot *slot = NULL;
+	__u64 entry_time = 0;
+
+	if (at_entry) {
+		entry_time = at_entry->time;
+		number = at_entry->slot;
+		bpf_map_delete_elem(&entered, &tid);
+	}
+	if (number != NO_SLOT)
+		slot = bpf_map_lookup_elem(&slots, &number);
+	else
+		slot = take_slot(&number);
+	if (!slot) {
+		count(lost);
+		return;
+	}
+	send_slot(ctx, slot, call, pid_tgid, entry_time);
+	give_back_slot(number);
+}
+
+/* A call that was noted when it was entered is not shown after all. */
+static __always_inline void forget_entry(__u64 pid_tgid)
+{
+	__u32 tid = pid_tgid;
+	struct entered *at_entry = bpf_map_lookup_elem(&entered, &tid);
+
+	if (!at_entry)
+		return;
+	if (at_entry->slot != NO_SLOT)
+		give_back_slot(at_entry->slot);
+	bpf_map_delete_elem(&entered, &tid);
+}
+
+static __always_inline bool is_traced(const struct call *call)
+{
+	return call->syscall != SYS_COUNT && traced & (1 << call->syscall);
+}
+
+static __always_inline void hear_knock(const struct call *call, __u32 pid)
+{
+	if (ARG_0(call->regs, call->abi) != knock)
+		return;
+	shared.tool = pid;
+	shared.heard |= 1 << call->syscall;
+}
+
+#define use_slots (want_details || only_paths)
+
 /* Every event comes through here, however its syscall was caught. */
-static __always_inline int returned(void *ctx, const struct pt_regs *regs, long ret,
-				    enum syscall syscall, enum abi abi)
+static __always_inline int returned(void *ctx, const struct call *call)
 {
 	__u64 pid_tgid;
 	__u32 pid, tool;
 
-	if (syscall == SYS_COUNT || !(traced & (1 << syscall)))
+	if (!is_traced(call))
 		return 0;
 
 	pid_tgid = bpf_get_current_pid_tgid();
 	pid = pid_tgid >> 32;
 	tool = shared.tool;
 	if (!tool || pid == tool) {
-		hear_knock(regs, syscall, abi, pid);
+		hear_knock(call, pid);
 		return 0;
 	}
-	if (ignore_host && in_initial_pid_namespace()) {
+	if (!caller_passes(pid_tgid) || !result_passes(call->ret)) {
 		count(filtered);
+		if (use_slots)
+			forget_entry(pid_tgid);
 		return 0;
 	}
+	if (use_slots)
+		send_details(ctx, call, pid_tgid);
+	else
+		send_event(ctx, call, pid_tgid);
+	return 0;
+}
 
-	if (use_ring_buffer) {
-		struct event *e = bpf_ringbuf_reserve(&ring, sizeof(*e), 0);
+/* Notes what is gone or unknown when the call returns. */
+static __always_inline int called(const struct call *call)
+{
+	struct entered e = {.slot = NO_SLOT};
+	__u64 pid_tgid;
+	__u32 tid, tool;
 
-		if (!e) {
-			count(lost);
-			return 0;
-		}
-		fill(e, ret, syscall, abi, pid_tgid);
-		bpf_ringbuf_submit(e, doorbell());
-	} else {
-		struct event e;
+	if (!is_traced(call) || (!want_latency && call->syscall != SYS_close))
+		return 0;
+	pid_tgid = bpf_get_current_pid_tgid();
+	tid = pid_tgid;
+	tool = shared.tool;
+	if (!tool || pid_tgid >> 32 == tool || !caller_passes(pid_tgid))
+		return 0;
 
-		__builtin_memset(&e, 0, sizeof(e));
-		fill(&e, ret, syscall, abi, pid_tgid);
-		if (bpf_perf_event_output(ctx, &perf, BPF_F_CURRENT_CPU, &e, sizeof(e)))
-			count(lost);
+	/* What a task left that ended inside a call. */
+	forget_entry(pid_tgid);
+	if (call->syscall == SYS_close) {
+		struct slot *slot = take_slot(&e.slot);
+
+		if (slot)
+			describe_closed(slot, call);
+		else
+			e.slot = NO_SLOT;
 	}
+	if (want_latency)
+		e.time = bpf_ktime_get_ns();
+	if (bpf_map_update_elem(&entered, &tid, &e, BPF_ANY) && e.slot != NO_SLOT)
+		give_back_slot(e.slot);
 	return 0;
 }
 
 /* i386 has one number for all socket calls, and its first argument says which. */
 static __always_inline enum syscall of_socketcall(const struct pt_regs *regs)
 {
-	switch (arg0(regs, ABI_32)) {
+	switch (ARG_0(regs, ABI_32)) {
 	case SOCKETCALL_CONNECT:
 		return SYS_connect;
 	case SOCKETCALL_ACCEPT:
@@ -172,26 +262,41 @@ static __always_inline enum syscall of_socketcall(const struct pt_regs *regs)
 /*
  * The function way: a program on each handler. Handlers of 32-bit programs are
  * functions of their own (arm64: some), so each syscall has a second program;
- * the tool names the function, and loads only what the kernel has.
+ * the tool names the function, and loads only what is needed and there.
  */
-#define ON_HANDLERS(name, ...)                                               \
-	SEC("fexit")                                                         \
-	int BPF_PROG(exit_##name, const struct pt_regs *regs, long ret)      \
-	{                                                                    \
-		return returned(ctx, regs, ret, SYS_##name, current_abi());  \
-	}                                                                    \
-	SEC("fexit")                                                         \
-	int BPF_PROG(exit_##name##_32, const struct pt_regs *regs, long ret) \
-	{                                                                    \
-		return returned(ctx, regs, ret, SYS_##name, current_abi());  \
+#define ON_HANDLER(program, name)                                          \
+	SEC("fentry")                                                      \
+	int BPF_PROG(enter_##program, const struct pt_regs *regs)          \
+	{                                                                  \
+		struct call call = {regs, 0, SYS_##name, current_abi()};   \
+                                                                           \
+		return called(&call);                                      \
+	}                                                                  \
+	SEC("fexit")                                                       \
+	int BPF_PROG(exit_##program, const struct pt_regs *regs, long ret) \
+	{                                                                  \
+		struct call call = {regs, ret, SYS_##name, current_abi()}; \
+                                                                           \
+		return returned(ctx, &call);                               \
 	}
+#define ON_HANDLERS(name, ...) ON_HANDLER(name, name) ON_HANDLER(name##_32, name)
 
 SYSCALLS(ON_HANDLERS)
+
+SEC("fentry")
+int BPF_PROG(enter_socketcall_32, const struct pt_regs *regs)
+{
+	struct call call = {regs, 0, of_socketcall(regs), ABI_32, true};
+
+	return called(&call);
+}
 
 SEC("fexit")
 int BPF_PROG(exit_socketcall_32, const struct pt_regs *regs, long ret)
 {
-	return returned(ctx, regs, ret, of_socketcall(regs), ABI_32);
+	struct call call = {regs, ret, of_socketcall(regs), ABI_32, true};
+
+	return returned(ctx, &call);
 }
 
 /*
@@ -205,22 +310,78 @@ int BPF_PROG(exit_socketcall_32, const struct pt_regs *regs, long ret)
 	if (NR_32(__VA_ARGS__) != NONE && nr == NR_32(__VA_ARGS__)) \
 		return SYS_##name;
 
-static __always_inline enum syscall of_registers(const struct pt_regs *regs, enum abi abi)
+static __always_inline enum syscall of_number(__u32 nr, enum abi abi)
 {
-	__u32 nr = syscall_nr(regs);
-
 	if (abi == ABI_64) {
 		SYSCALLS(IF_NR_64)
-		return SYS_COUNT;
+	} else {
+		SYSCALLS(IF_NR_32)
 	}
-	SYSCALLS(IF_NR_32)
-	return nr == NR_SOCKETCALL ? of_socketcall(regs) : SYS_COUNT;
+	return SYS_COUNT;
+}
+
+static __always_inline struct call of_registers(const struct pt_regs *regs, long ret)
+{
+	__u32 nr = syscall_nr(regs);
+	struct call call = {regs, ret, SYS_COUNT, current_abi()};
+
+	call.socketcall = call.abi == ABI_32 && nr == NR_SOCKETCALL;
+	call.syscall = call.socketcall ? of_socketcall(regs) : of_number(nr, call.abi);
+	return call;
+}
+
+SEC("tp_btf/sys_enter")
+int BPF_PROG(sys_enter, const struct pt_regs *regs)
+{
+	struct call call = of_registers(regs, 0);
+
+	return called(&call);
 }
 
 SEC("tp_btf/sys_exit")
 int BPF_PROG(sys_exit, const struct pt_regs *regs, long ret)
 {
-	enum abi abi = current_abi();
+	struct call call = of_registers(regs, ret);
 
-	return returned(ctx, regs, ret, of_registers(regs, abi), abi);
+	return returned(ctx, &call);
+}
+
+/* --follow: a listed process lists its children, for as long as they live. */
+SEC("tp_btf/sched_process_fork")
+int BPF_PROG(sched_process_fork, struct task_struct *parent, struct task_struct *child)
+{
+	struct id id = {.kind = ID_PID, .value = parent->tgid};
+	__u8 yes = 1;
+
+	if (parent->tgid == child->tgid || !bpf_map_lookup_elem(&ids, &id))
+		return 0;
+	id.value = child->tgid;
+	bpf_map_update_elem(&ids, &id, &yes, BPF_ANY);
+	return 0;
+}
+
+/*
+ * copenclose -- COMMAND: what the tool runs is listed when it has become the
+ * command, so that what happens between fork and exec is not taken for its.
+ */
+SEC("tp_btf/sched_process_exec")
+int BPF_PROG(sched_process_exec, struct task_struct *task)
+{
+	struct id id = { .kind = ID_PID, .value = task->tgid };
+	__u8 yes = 1;
+
+	if (shared.tool && task->real_parent->tgid == shared.tool)
+		bpf_map_update_elem(&ids, &id, &yes, BPF_ANY);
+	return 0;
+}
+
+SEC("tp_btf/sched_process_exit")
+int BPF_PROG(sched_process_exit, struct task_struct *task)
+{
+	struct id id = {.kind = ID_PID, .value = task->tgid};
+
+	/* The last thread; do_exit() has counted it out before. */
+	if (task->signal->live.counter == 0)
+		bpf_map_delete_elem(&ids, &id);
+	return 0;
 }

@@ -3,6 +3,7 @@ package bpf
 import (
 	"bytes"
 	"errors"
+	"net/netip"
 	"unsafe"
 )
 
@@ -33,22 +34,89 @@ type Event struct {
 	hostname [64]byte
 }
 
-// ErrRecord is returned for a record that is none: too short, or of a syscall
-// that Syscalls does not have.
+// Target is enum target of event.h: what a call was about.
+type Target uint8
+
+// The values of enum target.
+const (
+	TargetUnknown   Target = iota
+	TargetPath             // a path as the caller gave it
+	TargetFile             // the absolute path of an open file
+	TargetSocket           //
+	TargetPipe             //
+	TargetAnonymous        // what has a name like [eventfd]
+	TargetMemfd            // what has a name like memfd:name
+)
+
+// Details is struct details of event.h, which comes behind an Event where it was
+// asked for.
+type Details struct {
+	Latency   uint64 // ns, 0 if not asked for
+	Resolve   uint64 // of openat2(2)
+	PPID      uint32
+	FD        int32  // the call's own: what is closed, connected, or listens; or a dirfd
+	LastFD    uint32 // of close_range(2)
+	Flags     uint32 // of the call
+	Mode      uint32
+	FileMode  uint16 // st_mode of the target
+	Family    uint16 // AF_*, 0 if there is no socket address
+	Target    Target
+	Truncated bool // the text is not all of it
+	_         uint16
+	peer      address
+	local     address
+	textLen   uint32
+}
+
+// address is struct address of event.h.
+type address struct {
+	ip      [16]byte
+	scopeID uint32
+	port    uint16
+	textLen uint16
+}
+
+// Record is an Event and what came with it, where they lie in the buffer.
+type Record struct {
+	*Event
+	// Details is nil where none were asked for.
+	Details *Details
+	text    []byte
+}
+
+// ErrRecord is returned for a record that is none: shorter than it says, or of a
+// syscall that Syscalls does not have.
 var ErrRecord = errors.New("malformed record in the event buffer")
 
-// View returns the event at the start of record without copying it; it is valid
-// for as long as record is. record must be aligned to 8 bytes, as records in a
-// BPF ring buffer are.
-func View(record []byte) (*Event, error) {
-	if len(record) < int(unsafe.Sizeof(Event{})) {
-		return nil, ErrRecord
+const (
+	eventSize   = int(unsafe.Sizeof(Event{}))
+	detailsSize = int(unsafe.Sizeof(Details{}))
+	// RecordMax is the size of the longest record, with a path of PATH_MAX.
+	RecordMax = eventSize + detailsSize + 4096
+)
+
+// View makes r the record at the start of b, without copying it; it is valid for
+// as long as b is. b must be aligned to 8 bytes, as records in a BPF ring buffer
+// are. It may be longer than the record.
+func (r *Record) View(b []byte) error {
+	if len(b) < eventSize {
+		return ErrRecord
 	}
-	e := (*Event)(unsafe.Pointer(unsafe.SliceData(record)))
-	if int(e.Syscall) >= len(Syscalls) {
-		return nil, ErrRecord
+	r.Event = (*Event)(unsafe.Pointer(unsafe.SliceData(b)))
+	r.Details, r.text = nil, nil
+	if int(r.Syscall) >= len(Syscalls) {
+		return ErrRecord
 	}
-	return e, nil
+	if len(b) < eventSize+detailsSize {
+		return nil
+	}
+	d := (*Details)(unsafe.Pointer(unsafe.SliceData(b[eventSize:])))
+	text := b[eventSize+detailsSize:]
+	if uint64(d.textLen) > uint64(len(text)) || uint32(d.peer.textLen)+uint32(d.local.textLen) > d.textLen {
+		return ErrRecord
+	}
+	r.Details, r.text = d, text[:d.textLen]
+	return nil
 }
 
 // Comm is the name of the thread, at most 15 bytes that may be anything but 0.
@@ -65,6 +133,75 @@ func beforeNUL(b []byte) []byte {
 	return b
 }
 
+// Path is what a path or a name the target has; any bytes.
+func (r *Record) Path() []byte {
+	if r.Details == nil || r.Details.Target == TargetSocket {
+		return nil
+	}
+	return r.text
+}
+
+// An Address is one end of a socket.
+type Address struct {
+	IP   netip.Addr // invalid if it is none of IPv4 or IPv6
+	Zone uint32     // of an IPv6 address, 0 if it has none
+	Port uint16
+	// Unix is the path that a unix socket is bound to, or its abstract name
+	// behind a first byte of 0; any bytes.
+	Unix []byte
+}
+
+// IsZero tells whether there is no address. One without a port is that of a
+// socket that was not bound or is not connected.
+func (a Address) IsZero() bool { return a.Port == 0 && len(a.Unix) == 0 }
+
+// Peer is the other end: where connect(2) went, who was accepted.
+func (r *Record) Peer() Address {
+	if r.Details == nil {
+		return Address{}
+	}
+	return r.address(&r.Details.peer, 0)
+}
+
+// Local is this end.
+func (r *Record) Local() Address {
+	if r.Details == nil {
+		return Address{}
+	}
+	return r.address(&r.Details.local, r.Details.peer.textLen)
+}
+
+// The address families that have an Address; linux/socket.h.
+const (
+	familyUnix = 1
+	familyIPv4 = 2
+	familyIPv6 = 10
+)
+
+func (r *Record) address(a *address, textAt uint16) Address {
+	switch r.Details.Family {
+	case familyIPv4:
+		return Address{IP: netip.AddrFrom4([4]byte(a.ip[:4])), Port: a.port}
+	case familyIPv6:
+		return Address{IP: netip.AddrFrom16(a.ip), Zone: a.scopeID, Port: a.port}
+	case familyUnix:
+		name := r.text[textAt : textAt+a.textLen]
+		if len(name) > 0 && name[0] != 0 {
+			name = beforeNUL(name)
+		}
+		return Address{Unix: name}
+	}
+	return Address{}
+}
+
+// NewFD is the file descriptor that the call made, or -1.
+func (r *Record) NewFD() int32 {
+	if r.Ret >= 0 && Syscalls[r.Syscall].MakesFD {
+		return r.Ret
+	}
+	return -1
+}
+
 // Shared is struct shared of event.h, which lies in SharedMap. Both sides write
 // it while tracing runs.
 type Shared struct {
@@ -77,4 +214,39 @@ type Shared struct {
 type Counters struct {
 	Filtered uint64 // calls that a filter left out
 	Lost     uint64 // calls whose record found no room in the buffer
+}
+
+// IDKind is enum id_kind of event.h: what a number in IDsMap is.
+type IDKind uint32
+
+// The values of enum id_kind.
+const (
+	PID IDKind = iota
+	TID
+	UID
+	GID
+	Errno
+	IDKinds // how many there are
+)
+
+// ID is struct id of event.h, a key of IDsMap: one entry of a filter's list.
+type ID struct {
+	Kind  IDKind
+	Value uint32
+}
+
+// PrefixMax is how long a path in PathsMap can be, in bytes.
+const PrefixMax = 255
+
+// CommPrefix and PathPrefix are struct comm_prefix and struct path_prefix of
+// event.h, keys of CommsMap and PathsMap.
+type CommPrefix struct {
+	Bits uint32
+	Comm [16]byte
+}
+
+// PathPrefix: see CommPrefix.
+type PathPrefix struct {
+	Bits uint32
+	Path [PrefixMax]byte
 }

@@ -5,10 +5,14 @@
 /*
  * The contract between the programs and the reader. event.go is the Go half;
  * its test compares the two through the BTF of the built object.
+ *
+ * A record is a struct event, and where details are asked for, a struct details
+ * and its texts behind it.
  */
 
 #define HOSTNAME_LEN 64 /* __NEW_UTS_LEN, include/uapi/linux/utsname.h */
 #define COMM_LEN 16	/* TASK_COMM_LEN, include/linux/sched.h */
+#define TEXT_MAX 4096	/* PATH_MAX, include/uapi/linux/limits.h */
 
 enum abi {
 	ABI_64,
@@ -28,6 +32,44 @@ struct event {
 	__u16 reserved;
 	char comm[COMM_LEN];
 	char hostname[HOSTNAME_LEN]; /* no NUL when all of it is used */
+};
+
+/* What the call was about. */
+enum target {
+	TARGET_UNKNOWN,
+	TARGET_PATH, /* text is a path as the caller gave it */
+	TARGET_FILE, /* text is the absolute path of an open file */
+	TARGET_SOCKET,
+	TARGET_PIPE,
+	TARGET_ANONYMOUS, /* text is its name, like [eventfd] */
+	TARGET_MEMFD,	  /* text is its name, like memfd:name */
+};
+
+/* An address: of IPv4 the first 4 bytes. */
+struct address {
+	__u8 ip[16];
+	__u32 scope_id;
+	__u16 port;	/* as a number, not in network order */
+	__u16 text_len; /* of a unix address: bytes of text, the first is 0 if abstract */
+};
+
+struct details {
+	__u64 latency; /* ns, 0 if not asked for */
+	__u64 resolve; /* openat2 */
+	__u32 ppid;
+	__s32 fd;      /* the call's own: what is closed, connected, or listens; or a dirfd */
+	__u32 last_fd; /* close_range */
+	__u32 flags;   /* of the call */
+	__u32 mode;
+	__u16 file_mode; /* st_mode of the target */
+	__u16 family;	 /* AF_*, 0 if there is no socket address */
+	__u8 target;	 /* enum target */
+	__u8 truncated;	 /* text is not all of it */
+	__u16 reserved;
+	struct address peer;
+	struct address local; /* its text is behind that of peer */
+	/* Right before the text: together they are a key of struct bpf_lpm_trie_key. */
+	__u32 text_len; /* bytes of text that follow, with those of peer and local */
 };
 
 /*
@@ -53,6 +95,33 @@ struct shared {
 struct counters {
 	__u64 filtered;
 	__u64 lost;
+};
+
+/* A key of the map ids: one entry of a filter's list. */
+enum id_kind {
+	ID_PID,
+	ID_TID,
+	ID_UID,
+	ID_GID,
+	ID_ERRNO,
+};
+
+struct id {
+	__u32 kind; /* enum id_kind */
+	__u32 value;
+};
+
+/* Keys of the maps comms and paths: prefixes, a whole comm including its NUL. */
+#define PREFIX_MAX 255
+
+struct comm_prefix {
+	__u32 bits;
+	char comm[COMM_LEN];
+};
+
+struct path_prefix {
+	__u32 bits;
+	char path[PREFIX_MAX];
 };
 
 #endif

@@ -2,11 +2,13 @@ package bpf
 
 import (
 	"bytes"
+	"errors"
 	"reflect"
 	"strings"
 	"testing"
 	"unsafe"
 
+	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
 )
 
@@ -23,7 +25,10 @@ func objectBTF(t *testing.T) *btf.Spec {
 // object that is loaded says itself.
 func TestViewsMatchObject(t *testing.T) {
 	spec := objectBTF(t)
-	for name, view := range map[string]any{"event": Event{}, "shared": Shared{}, "counters": Counters{}} {
+	for name, view := range map[string]any{
+		"event": Event{}, "details": Details{}, "address": address{}, "shared": Shared{}, "counters": Counters{},
+		"id": ID{}, "comm_prefix": CommPrefix{}, "path_prefix": PathPrefix{},
+	} {
 		var c *btf.Struct
 		if err := spec.TypeByName(name, &c); err != nil {
 			t.Fatalf("struct %s: %v", name, err)
@@ -60,6 +65,9 @@ func TestEnumsMatchObject(t *testing.T) {
 	for name, want := range map[string][]string{
 		"syscall": append(want, "SYS_COUNT"),
 		"abi":     {ABI64: "ABI_64", ABI32: "ABI_32"},
+		"target": {"TARGET_UNKNOWN", "TARGET_PATH", "TARGET_FILE", "TARGET_SOCKET", "TARGET_PIPE",
+			"TARGET_ANONYMOUS", "TARGET_MEMFD"},
+		"id_kind": {PID: "ID_PID", TID: "ID_TID", UID: "ID_UID", GID: "ID_GID", Errno: "ID_ERRNO"},
 	} {
 		var c *btf.Enum
 		if err := spec.TypeByName(name, &c); err != nil {
@@ -78,29 +86,85 @@ func TestEnumsMatchObject(t *testing.T) {
 	}
 }
 
+// The sizes that the tool counts on are those of the maps.
+func TestMapsMatchObject(t *testing.T) {
+	object, err := ebpf.LoadCollectionSpecFromReader(bytes.NewReader(Object))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, entries := range map[string]uint32{SlotsMap: Slots, FreeSlotsMap: Slots, CgroupsMap: CgroupsMax} {
+		if got := object.Maps[name].MaxEntries; got != entries {
+			t.Errorf("map %s has %d entries, want %d", name, got, entries)
+		}
+	}
+	for _, name := range []string{RingMap, PerfMap, CountersMap, SharedMap, EnteredMap, IDsMap, CommsMap, PathsMap} {
+		if object.Maps[name] == nil {
+			t.Errorf("no map %s", name)
+		}
+	}
+	programs := []string{SysEnterProgram, SysExitProgram, ForkProgram, ExecProgram, ExitProgram,
+		Socketcall.EntryProgram(ABI32), Socketcall.ExitProgram(ABI32)}
+	for _, s := range Syscalls {
+		programs = append(programs, s.EntryProgram(ABI64), s.EntryProgram(ABI32), s.ExitProgram(ABI64), s.ExitProgram(ABI32))
+	}
+	for _, name := range programs {
+		if object.Programs[name] == nil {
+			t.Errorf("no program %s", name)
+		}
+	}
+}
+
+// aligned is a copy of b that View can be given.
+func aligned(b []byte) []byte {
+	words := make([]uint64, len(b)/8+1)
+	copied := unsafe.Slice((*byte)(unsafe.Pointer(&words[0])), len(b))
+	copy(copied, b)
+	return copied
+}
+
+func TestUnixAddresses(t *testing.T) {
+	b := make([]byte, eventSize+detailsSize, RecordMax)
+	d := (*Details)(unsafe.Pointer(&b[eventSize]))
+	d.Target, d.Family = TargetSocket, familyUnix
+	d.peer.textLen, d.local.textLen, d.textLen = 4, 6, 10
+	b = append(b, "\x00abs/run\x00x"...)
+	var r Record
+	if err := r.View(aligned(b)); err != nil {
+		t.Fatal(err)
+	}
+	if peer, local := r.Peer(), r.Local(); string(peer.Unix) != "\x00abs" || string(local.Unix) != "/run" || r.Path() != nil {
+		t.Errorf("peer %q, local %q, path %q", peer.Unix, local.Unix, r.Path())
+	}
+}
+
 // Whatever the bytes are, a view of them stays inside.
 func FuzzView(f *testing.F) {
 	f.Add([]byte{})
-	f.Add(make([]byte, unsafe.Sizeof(Event{})-1))
-	f.Add(make([]byte, unsafe.Sizeof(Event{})))
-	f.Add(bytes.Repeat([]byte{0xff}, int(unsafe.Sizeof(Event{}))))
-	f.Add(append(bytes.Repeat([]byte{0}, int(unsafe.Offsetof(Event{}.comm))), bytes.Repeat([]byte{'x'}, 100)...))
-	f.Fuzz(func(t *testing.T, record []byte) {
-		aligned := make([]uint64, len(record)/8+1)
-		copied := unsafe.Slice((*byte)(unsafe.Pointer(&aligned[0])), len(record))
-		copy(copied, record)
-		e, err := View(copied)
-		if short := len(record) < int(unsafe.Sizeof(Event{})); short != (err != nil) {
-			if short || int(record[unsafe.Offsetof(e.Syscall)]) < len(Syscalls) {
-				t.Fatalf("%d bytes: %v", len(record), err)
+	for _, size := range []int{eventSize - 1, eventSize, eventSize + detailsSize, RecordMax} {
+		f.Add(make([]byte, size))
+		f.Add(bytes.Repeat([]byte{0xff}, size))
+	}
+	for family := range byte(12) {
+		b := make([]byte, eventSize+detailsSize+20)
+		d := (*Details)(unsafe.Pointer(&b[eventSize]))
+		d.Family, d.textLen, d.peer.textLen, d.local.textLen = uint16(family), 20, 8, 12
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var r Record
+		if err := r.View(aligned(b)); err != nil {
+			if !errors.Is(err, ErrRecord) {
+				t.Fatal(err)
 			}
-		}
-		if err != nil {
 			return
 		}
-		_ = Syscalls[e.Syscall].Name
-		if len(e.Comm()) > 16 || len(e.Hostname()) > 64 || bytes.IndexByte(e.Comm(), 0) >= 0 || bytes.IndexByte(e.Hostname(), 0) >= 0 {
-			t.Fatalf("comm %q, hostname %q", e.Comm(), e.Hostname())
+		_ = Syscalls[r.Syscall].Name
+		if len(r.Comm()) > 16 || len(r.Hostname()) > 64 || bytes.IndexByte(r.Comm(), 0) >= 0 || bytes.IndexByte(r.Hostname(), 0) >= 0 {
+			t.Fatalf("comm %q, hostname %q", r.Comm(), r.Hostname())
 		}
+		if n := len(r.Path()) + len(r.Peer().Unix) + len(r.Local().Unix); n > 2*len(b) {
+			t.Fatalf("%d bytes of text in %d", n, len(b))
+		}
+		_ = r.NewFD()
 	})
 }

@@ -5,6 +5,10 @@ import "runtime"
 // Syscall is one traced syscall.
 type Syscall struct {
 	Name string
+	// Group is the name that stands for this syscall and those like it.
+	Group string
+	// MakesFD tells that the result is a new file descriptor.
+	MakesFD bool
 	// Number is what this architecture's 64-bit programs call it by, or
 	// absent.
 	Number int
@@ -15,12 +19,15 @@ const absent = -1
 // Syscalls has a row for each row of syscalls.h, in the same order; the
 // Syscall field of an Event is an index into it.
 var Syscalls = [...]Syscall{
-	{"open", number(2, absent)},
-	{"openat", number(257, 56)},
-	{"accept", number(43, 202)},
-	{"accept4", number(288, 242)},
-	{"connect", number(42, 203)},
-	{"close", number(3, 57)},
+	{"open", "open", true, number(2, absent)},
+	{"openat", "open", true, number(257, 56)},
+	{"openat2", "open", true, number(437, 437)},
+	{"creat", "open", true, number(85, absent)},
+	{"accept", "accept", true, number(43, 202)},
+	{"accept4", "accept", true, number(288, 242)},
+	{"connect", "connect", false, number(42, 203)},
+	{"close", "close", false, number(3, 57)},
+	{"close_range", "close", false, number(436, 436)},
 }
 
 func number(amd64, arm64 int) int {
@@ -33,11 +40,20 @@ func number(amd64, arm64 int) int {
 // Exists tells whether this architecture has the syscall.
 func (s Syscall) Exists() bool { return s.Number != absent }
 
-// Program is the name of the program in Object that traces the calls that
-// programs of the given ABI make.
-func (s Syscall) Program(abi ABI) string {
+// EntryProgram and ExitProgram are the names of the programs in Object that are
+// for the handler of the calls that programs of the given ABI make.
+func (s Syscall) EntryProgram(abi ABI) string { return "enter_" + s.handler(abi) }
+
+// ExitProgram: see EntryProgram.
+func (s Syscall) ExitProgram(abi ABI) string { return "exit_" + s.handler(abi) }
+
+func (s Syscall) handler(abi ABI) string {
 	if abi == ABI32 {
-		return "exit_" + s.Name + "_32"
+		return s.Name + "_32"
 	}
-	return "exit_" + s.Name
+	return s.Name
 }
+
+// Socketcall is how programs for i386 call accept, accept4 and connect. It has no
+// events of its own.
+var Socketcall = Syscall{Name: "socketcall", Number: absent}

@@ -24,7 +24,7 @@ func TestRefusals(t *testing.T) {
 		{"bad buffer", []string{copenclose, "--buffer", "pipe"}, 0, 2, "not one of auto, ring, perf"},
 		{"bad size", []string{copenclose, "--buffer-size", "lots"}, 0, 2, "not a size like 8M"},
 		{"negative size", []string{copenclose, "--buffer-size=-8M"}, 0, 2, "not a size like 8M"},
-		{"huge size", []string{copenclose, "--buffer-size", "1T"}, 0, 2, "larger than 1GiB"},
+		{"huge size", []string{copenclose, "--buffer-size", "1T"}, 0, 2, "larger than 1G"},
 		{"bad time", []string{copenclose, "-d", "soon"}, 0, 2, "not a time like 10s"},
 		{"bad count", []string{copenclose, "--count=-1"}, 0, 2, "count"},
 		{"no count", []string{copenclose, "--count=0"}, 0, 2, "--count"},

@@ -1,7 +1,6 @@
 package output
 
 import (
-	"strconv"
 	"unicode"
 	"unicode/utf8"
 )
@@ -25,10 +24,10 @@ func appendEscaped(b, text []byte, spaces bool) []byte {
 			b = append(b, `\\`...)
 		case r == utf8.RuneError && size == 1, c <= ' ', c == 0x7f:
 			b = appendByteEscape(b, c)
-		case unicode.IsPrint(r):
+		case printable(r):
 			b = append(b, text[i:i+size]...)
 		default:
-			b = append(b, quoteRune(r)...)
+			b = appendRuneEscape(b, r)
 		}
 		i += size
 	}
@@ -36,7 +35,6 @@ func appendEscaped(b, text []byte, spaces bool) []byte {
 }
 
 func appendByteEscape(b []byte, c byte) []byte {
-	const hex = "0123456789abcdef"
 	switch c {
 	case '\n':
 		return append(b, `\n`...)
@@ -48,8 +46,20 @@ func appendByteEscape(b []byte, c byte) []byte {
 	return append(b, '\\', 'x', hex[c>>4], hex[c&15])
 }
 
-// quoteRune is \u or \U and the number of r, which is not printable.
-func quoteRune(r rune) string {
-	quoted := strconv.QuoteRune(r)
-	return quoted[1 : len(quoted)-1]
+// appendRuneEscape appends \u or \U and the number of r, which is not printable.
+func appendRuneEscape(b []byte, r rune) []byte {
+	digits, escape := 4, byte('u')
+	if r > 0xffff {
+		digits, escape = 8, 'U'
+	}
+	b = append(b, '\\', escape)
+	for shift := 4 * (digits - 1); shift >= 0; shift -= 4 {
+		b = append(b, hex[r>>shift&15])
+	}
+	return b
 }
+
+const hex = "0123456789abcdef"
+
+// printable tells whether r may reach a terminal as it is.
+func printable(r rune) bool { return unicode.IsPrint(r) }

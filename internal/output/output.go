@@ -10,59 +10,137 @@ import (
 	"github.com/copenclose/copenclose/bpf"
 )
 
+// Format names a format.
+type Format string
+
+// The formats there are.
+const (
+	Table Format = "table"
+	Wide  Format = "wide"
+	JSON  Format = "json"
+)
+
+// Options says what lines look like.
+type Options struct {
+	Format    Format
+	CgroupID  bool     // containers by cgroup id instead of hostname
+	Latency   bool     // how long calls took
+	Columns   []string // of a table; none for those of the format
+	NoHeader  bool
+	Time      TimeStyle
+	Precision Precision
+	Limit     uint64 // events to take, 0 for no limit
+}
+
+// format is one way to write events; one file each.
+type format interface {
+	header(b []byte) []byte
+	event(b []byte, r *bpf.Record) []byte
+	adjust() // look at the clock
+}
+
+func (o *Options) columns() ([]Column, error) {
+	if len(o.Columns) > 0 {
+		return columns(o.Columns...)
+	}
+	names := []string{"time", "hostname", "pid", "uid", "gid", "syscall", "comm"}
+	if o.CgroupID {
+		names[1] = "cgroupid"
+	}
+	if o.Format == Wide {
+		names = append(names, "fd", "ret")
+		if o.Latency {
+			names = append(names, "lat")
+		}
+		names = append(names, "detail")
+	}
+	return columns(names...)
+}
+
+func (o *Options) format() (format, error) {
+	if o.Format == JSON {
+		return newJSONLines(), nil
+	}
+	c, err := o.columns()
+	if err != nil {
+		return nil, err
+	}
+	return newTable(c, newClock(o.Time, o.Precision)), nil
+}
+
+// Needs is what must be sent for this. The error is that of NewWriter.
+func (o *Options) Needs() (Needs, error) {
+	if o.Format == JSON {
+		return Needs{Hostname: true, Details: true, Latency: o.Latency}, nil
+	}
+	columns, err := o.columns()
+	needs := Needs{Latency: o.Latency}
+	for _, c := range columns {
+		needs.Hostname = needs.Hostname || c.needs.Hostname
+		needs.Details = needs.Details || c.needs.Details
+		needs.Latency = needs.Latency || c.needs.Latency
+	}
+	return needs, err
+}
+
 // ErrEnough is returned with the last event that was asked for.
 var ErrEnough = errors.New("enough events")
 
-// bufferSize is what one write takes at most, and as much as a pipe does.
-const bufferSize = 64 << 10
+const (
+	// bufferSize is what one write takes at most, and as much as a pipe does.
+	bufferSize = 64 << 10
+	// lineMax is more than the longest line: a path in which every byte becomes
+	// six, its base64, and all the rest.
+	lineMax = 40 << 10
+)
 
-// Writer writes a table. It is the tracer's Sink.
+// Writer writes lines. It is the tracer's Sink.
 type Writer struct {
-	out     io.Writer
-	columns []column
-	clock   Clock
-	buffer  []byte
-	limit   uint64
-	taken   uint64
-	shown   uint64
+	out    io.Writer
+	format format
+	buffer []byte
+	limit  uint64
+	taken  uint64
+	shown  uint64
 }
 
-// NewWriter writes the header, and then a row for each event, to out. After limit
-// events Event returns ErrEnough; 0 is no limit.
-func NewWriter(out io.Writer, columns []column, limit uint64) (*Writer, error) {
-	w := &Writer{out: out, columns: columns, limit: limit, buffer: make([]byte, 0, bufferSize)}
-	w.clock.Adjust()
-	header := appendRow(nil, columns, func(b []byte, c *column) []byte { return append(b, c.header...) })
-	_, err := out.Write(header)
+// NewWriter writes a header to out, and returns what writes a line for each
+// event.
+func NewWriter(out io.Writer, o Options) (*Writer, error) {
+	f, err := o.format()
+	if err != nil {
+		return nil, err
+	}
+	w := &Writer{out: out, format: f, limit: o.Limit, buffer: make([]byte, 0, bufferSize+lineMax)}
+	if !o.NoHeader {
+		_, err = out.Write(f.header(nil))
+	}
 	return w, err
 }
 
-// Event appends a row.
-func (w *Writer) Event(e *bpf.Event) error {
-	w.buffer = appendRow(w.buffer, w.columns, func(b []byte, c *column) []byte { return c.append(b, e, &w.clock) })
+// Event appends a line.
+func (w *Writer) Event(r *bpf.Record) error {
+	w.buffer = w.format.event(w.buffer, r)
 	w.taken++
 	if w.taken == w.limit {
 		return ErrEnough
 	}
-	if len(w.buffer) >= bufferSize-rowReserve {
+	if len(w.buffer) >= bufferSize {
 		return w.Flush()
 	}
 	return nil
 }
 
-// rowReserve is more than a row can take.
-const rowReserve = 1024
-
-// Flush writes the rows that were appended.
+// Flush writes the lines that were appended.
 func (w *Writer) Flush() error {
 	n, err := w.out.Write(w.buffer)
 	w.shown += uint64(bytes.Count(w.buffer[:n], []byte{'\n'}))
 	w.buffer = w.buffer[:0]
-	w.clock.Adjust()
+	w.format.adjust()
 	return err
 }
 
-// Shown is how many rows were written, and Unwritten how many events were taken
-// whose rows could not be.
+// Shown is how many lines were written, and Unwritten how many events were taken
+// whose lines could not be.
 func (w *Writer) Shown() uint64     { return w.shown }
 func (w *Writer) Unwritten() uint64 { return w.taken - w.shown }

@@ -2,6 +2,7 @@ package output
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"flag"
 	"io"
@@ -10,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
+	"unicode/utf8"
 	"unsafe"
 
 	"github.com/copenclose/copenclose/bpf"
@@ -17,56 +20,107 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-// event makes an event as the kernel would send it.
-func event(time, cgroup uint64, pid, uid, gid uint32, syscall, comm, hostname string) *bpf.Event {
-	record := make([]uint64, unsafe.Sizeof(bpf.Event{})/8)
-	raw := unsafe.Slice((*byte)(unsafe.Pointer(&record[0])), len(record)*8)
+// sent is what the kernel would send. change may set what event.go shows of it.
+func sent(syscall, comm, hostname string, change func(*bpf.Record), text string) *bpf.Record {
+	words := make([]uint64, bpf.RecordMax/8+1)
+	raw := unsafe.Slice((*byte)(unsafe.Pointer(&words[0])), bpf.RecordMax)
 	for i, s := range bpf.Syscalls {
 		if s.Name == syscall {
 			raw[unsafe.Offsetof(bpf.Event{}.Syscall)] = byte(i)
 		}
 	}
-	copy(raw[40:56], comm)
-	copy(raw[56:120], hostname)
-	e, err := bpf.View(raw)
-	if err != nil {
+	copy(raw[unsafe.Offsetof(bpf.Event{}.ABI)+3:], comm)
+	copy(raw[unsafe.Offsetof(bpf.Event{}.ABI)+3+16:], hostname)
+	head := unsafe.Sizeof(bpf.Event{}) + unsafe.Sizeof(bpf.Details{})
+	copy(raw[head:], text)
+	*(*uint32)(unsafe.Pointer(&raw[head-4])) = uint32(len(text))
+	r := &bpf.Record{}
+	if err := r.View(raw); err != nil {
 		panic(err)
 	}
-	e.Time, e.CgroupID, e.PID, e.UID, e.GID = time, cgroup, pid, uid, gid
-	return e
+	r.Time, r.CgroupID = 10*second, 3333
+	r.PID, r.TID, r.UID, r.GID = 107148, 107149, 100000, 100000
+	r.Details.PPID, r.Details.FD = 107000, -100
+	if change != nil {
+		change(r)
+	}
+	return r
 }
 
 const second = 1_000_000_000
 
-var events = []*bpf.Event{
-	event(10*second, 3333, 107148, 100000, 100000, "accept4", "httpd", "6643ca763e3e"),
-	event(10*second+1, 3333, 107148, 100000, 100000, "openat", "httpd", "6643ca763e3e"),
-	event(10*second+999_999_999, 1, 1, 0, 0, "open", "Web Content", "a"),
-	event(11*second, 1234567890123, 4194304, 4294967294, 4294967294, "connect", "fifteen bytes o", strings.Repeat("h", 64)),
-	event(86411*second, 0, 7, 0, 0, "close", "\x1b[31mred\n", "\u202egnp.exe\xff x"),
-	event(86411*second, 0, 7, 0, 0, "accept", "bäcker", ""),
+// Whatever the columns, what a container chose cannot pass for another one.
+var records = []*bpf.Record{
+	sent("accept4", "httpd", "6643ca763e3e", func(r *bpf.Record) { r.Ret, r.Details.FD, r.Details.Flags = 9, 4, 0o2000000 }, ""),
+	sent("openat", "httpd", "6643ca763e3e", func(r *bpf.Record) {
+		r.Time++
+		r.Ret, r.Details.Target, r.Details.Flags = 10, bpf.TargetPath, 0o2000000
+	}, "/var/www/html/index.html"),
+	sent("open", "Web Content", "a", func(r *bpf.Record) {
+		r.Time += second - 1
+		r.CgroupID, r.PID, r.UID, r.GID = 1, 1, 0, 0
+		r.Ret, r.Details.Target, r.Details.Flags, r.Details.Mode = -2, bpf.TargetPath, 0o1101, 0o640
+	}, "a b\nc\x1b[2J\xff\u202e"),
+	sent("connect", "fifteen bytes o", strings.Repeat("h", 64), func(r *bpf.Record) {
+		r.Time += second
+		r.CgroupID, r.PID, r.UID, r.GID = 1234567890123, 4194304, 4294967294, 4294967294
+		r.Ret, r.Details.FD, r.Details.Target, r.Details.Family, r.Details.Latency = -115, 5, bpf.TargetSocket, 16, 1234567
+	}, ""),
+	sent("close", "\x1b[31mred\n", "\u202egnp.exe\xff x", func(r *bpf.Record) {
+		r.Time += 86401 * second
+		r.CgroupID, r.PID, r.UID, r.GID = 0, 7, 0, 0
+		r.Details.FD, r.Details.Target, r.Details.FileMode = 3, bpf.TargetFile, 0o100644
+	}, "/etc/passwd"),
+	sent("close", "x", "h", func(r *bpf.Record) { r.Details.FD, r.Details.Target = 4, bpf.TargetPipe }, ""),
+	sent("close", "x", "h", func(r *bpf.Record) { r.Details.FD, r.Details.Target = 5, bpf.TargetAnonymous }, "[eventfd]"),
+	sent("close", "x", "h", func(r *bpf.Record) { r.Details.FD, r.Details.Target = 6, bpf.TargetMemfd }, "memfd:a b"),
+	sent("close", "x", "h", func(r *bpf.Record) { r.Ret, r.Details.FD = -9, -1 }, ""),
+	sent("close_range", "x", "h", func(r *bpf.Record) { r.Details.FD, r.Details.LastFD, r.Details.Flags = 3, ^uint32(0), 4 }, ""),
+	sent("openat2", "x", "", func(r *bpf.Record) {
+		r.ABI, r.Ret, r.Details.FD, r.Details.Target, r.Details.Resolve = bpf.ABI32, -512, 7, bpf.TargetPath, 0x18
+		r.Details.Truncated, r.Details.Flags = true, 0o20200000
+	}, "b\u00e4cker"),
 }
 
 // fixed writes as if the kernel's clock had started in 2021.
-func fixed(out io.Writer, columns []column, limit uint64) *Writer {
-	w, err := NewWriter(out, columns, limit)
+func fixed(out io.Writer, o Options) *Writer {
+	w, err := NewWriter(out, o)
 	if err != nil {
 		panic(err)
 	}
-	w.clock.offset = 1611041700 * second
+	const start = 1611041700 * second
+	switch f := w.format.(type) {
+	case *table:
+		f.clock.offset = start
+	case *jsonLines:
+		f.clock.offset = start
+	}
 	return w
 }
 
-func TestTables(t *testing.T) {
-	for name, columns := range map[string][]column{"hostnames": Hostnames, "cgroupids": CgroupIDs} {
+func TestGolden(t *testing.T) {
+	defer func(local *time.Location) { time.Local = local }(time.Local)
+	time.Local = time.FixedZone("CET", 3600)
+	for name, o := range map[string]Options{
+		"hostnames": {Format: Table},
+		"cgroupids": {Format: Table, CgroupID: true},
+		"wide":      {Format: Wide},
+		"latency":   {Format: Wide, CgroupID: true, Latency: true},
+		"json":      {Format: JSON, Latency: true},
+		"columns":   {Format: Table, Columns: []string{"detail", "comm", "ABI", "tid", "ppid", "time"}, NoHeader: true},
+		"delta":     {Format: Table, Time: Delta, Precision: Microseconds},
+		"local":     {Format: Table, Time: Local, Precision: Milliseconds},
+		"unix":      {Format: Table, Time: Unix, Precision: Nanoseconds},
+	} {
 		t.Run(name, func(t *testing.T) {
 			var out bytes.Buffer
-			w := fixed(&out, columns, 0)
-			for _, e := range events {
-				if err := w.Event(e); err != nil {
+			w := fixed(&out, o)
+			for _, r := range records {
+				if err := w.Event(r); err != nil {
 					t.Fatal(err)
 				}
 			}
+			// Flush would look at the real clock, but not before it wrote.
 			if err := w.Flush(); err != nil {
 				t.Fatal(err)
 			}
@@ -83,20 +137,82 @@ func TestTables(t *testing.T) {
 			if out.String() != string(want) {
 				t.Errorf("got\n%s\nwant\n%s", &out, want)
 			}
-			if w.Shown() != uint64(len(events)) || w.Unwritten() != 0 {
+			if w.Shown() != uint64(len(records)) || w.Unwritten() != 0 {
 				t.Errorf("%d shown, %d unwritten", w.Shown(), w.Unwritten())
 			}
 		})
 	}
 }
 
+// What JSON says is no UTF-8 can be had exactly.
+func TestJSONKeepsBytes(t *testing.T) {
+	var out bytes.Buffer
+	w := fixed(&out, Options{Format: JSON})
+	path := "\xff\xfe\x00\"\\\u2028\U0001f600\U000e0001"
+	_ = w.Event(sent("open", "c\x80", "h", func(r *bpf.Record) { r.Details.Target = bpf.TargetPath }, path))
+	_ = w.Flush()
+	var o struct {
+		Path, Comm string
+		PathBase64 []byte `json:"path_base64"`
+		CommBase64 []byte `json:"comm_base64"`
+	}
+	if err := json.Unmarshal(out.Bytes(), &o); err != nil {
+		t.Fatalf("%s: %v", &out, err)
+	}
+	if string(o.PathBase64) != path || o.Path != strings.ToValidUTF8(path[:1], "\uFFFD")+strings.ToValidUTF8(path[1:], "\uFFFD") || string(o.CommBase64) != "c\x80" {
+		t.Errorf("%q: %+v", path, o)
+	}
+}
+
+func FuzzJSON(f *testing.F) {
+	f.Add("httpd", "host", "/etc/passwd", byte(1))
+	f.Add("\xff", "\x00\x1f\x7f", "\"\\\u2028", byte(2))
+	f.Fuzz(func(t *testing.T, comm, hostname, path string, target byte) {
+		if len(path) > 4096 {
+			return
+		}
+		var out bytes.Buffer
+		w := fixed(&out, Options{Format: JSON})
+		_ = w.Event(sent("openat", comm[:min(len(comm), 15)], hostname[:min(len(hostname), 64)], func(r *bpf.Record) { r.Details.Target = bpf.Target(target % 8) }, path))
+		_ = w.Flush()
+		if !json.Valid(out.Bytes()) || bytes.Count(out.Bytes(), []byte("\n")) != 1 || !utf8.Valid(out.Bytes()) {
+			t.Fatalf("not one line of JSON: %q", &out)
+		}
+	})
+}
+
+func TestUnknownColumn(t *testing.T) {
+	o := Options{Columns: []string{"time", "nope"}}
+	if _, err := o.Needs(); err == nil || !strings.Contains(err.Error(), `no column "nope"`) {
+		t.Errorf("Needs gave %v", err)
+	}
+}
+
+// What no column shows is not asked of the kernel.
+func TestNeeds(t *testing.T) {
+	for _, c := range []struct {
+		o    Options
+		want Needs
+	}{
+		{Options{Format: Table}, Needs{Hostname: true}},
+		{Options{Format: Table, CgroupID: true}, Needs{}},
+		{Options{Format: Wide, CgroupID: true}, Needs{Details: true}},
+		{Options{Format: JSON}, Needs{Hostname: true, Details: true}},
+		{Options{Columns: []string{"comm", "lat"}}, Needs{Details: true, Latency: true}},
+	} {
+		if got, err := c.o.Needs(); got != c.want || err != nil {
+			t.Errorf("%+v needs %+v, want %+v: %v", c.o, got, c.want, err)
+		}
+	}
+}
+
 func TestLimit(t *testing.T) {
 	var out bytes.Buffer
-	w := fixed(&out, Hostnames, 2)
-	if err := w.Event(events[0]); err != nil {
+	w := fixed(&out, Options{Limit: 2})
+	if err := w.Event(records[0]); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.Event(events[1]); !errors.Is(err, ErrEnough) {
+	if err := w.Event(records[1]); !errors.Is(err, ErrEnough) {
 		t.Fatalf("the last event gave %v", err)
 	}
 	_ = w.Flush()
@@ -105,18 +221,23 @@ func TestLimit(t *testing.T) {
 	}
 }
 
-// A full buffer is written without being told to, and never grows.
-func TestWritesWhenFull(t *testing.T) {
-	var out bytes.Buffer
-	w := fixed(&out, Hostnames, 0)
-	header := out.Len()
-	for range 10_000 {
-		if err := w.Event(events[3]); err != nil {
-			t.Fatal(err)
+// The longest lines there can be are written when the buffer is full, and never
+// make it grow.
+func TestBufferNeverGrows(t *testing.T) {
+	worst := sent("openat", strings.Repeat("\xff", 15), strings.Repeat("\xff", 64),
+		func(r *bpf.Record) { r.Details.Target = bpf.TargetPath }, strings.Repeat("\x01", 4096))
+	for _, format := range []Format{Table, Wide, JSON} {
+		var out bytes.Buffer
+		w := fixed(&out, Options{Format: format})
+		header, room := out.Len(), cap(w.buffer)
+		for range 1000 {
+			if err := w.Event(worst); err != nil {
+				t.Fatal(err)
+			}
 		}
-	}
-	if out.Len() == header || cap(w.buffer) != bufferSize {
-		t.Errorf("%d bytes written, the buffer takes %d", out.Len(), cap(w.buffer))
+		if out.Len() == header || cap(w.buffer) != room {
+			t.Errorf("%s: %d bytes written, room for %d became %d", format, out.Len(), room, cap(w.buffer))
+		}
 	}
 }
 
@@ -133,9 +254,9 @@ func (b *brokenAfter) Write(p []byte) (int, error) {
 }
 
 func TestCountsWhatWasWritten(t *testing.T) {
-	w := fixed(&brokenAfter{n: 300}, Hostnames, 0)
+	w := fixed(&brokenAfter{n: 300}, Options{})
 	for range 10 {
-		_ = w.Event(events[0])
+		_ = w.Event(records[0])
 	}
 	if err := w.Flush(); !errors.Is(err, io.ErrClosedPipe) {
 		t.Errorf("flush gave %v", err)
@@ -146,9 +267,13 @@ func TestCountsWhatWasWritten(t *testing.T) {
 }
 
 func TestNoAllocations(t *testing.T) {
-	w := fixed(io.Discard, Hostnames, 0)
-	if n := testing.AllocsPerRun(10_000, func() { _ = w.Event(events[0]) }); n != 0 {
-		t.Errorf("%v allocations for each event", n)
+	for _, format := range []Format{Table, Wide, JSON} {
+		w := fixed(io.Discard, Options{Format: format})
+		for _, r := range records {
+			if n := testing.AllocsPerRun(1000, func() { _ = w.Event(r) }); n != 0 {
+				t.Errorf("%s: %v allocations for %s", format, n, bpf.Syscalls[r.Syscall].Name)
+			}
+		}
 	}
 }
 
@@ -173,13 +298,13 @@ func FuzzEscape(f *testing.F) {
 	})
 }
 
-func BenchmarkTable(b *testing.B) {
-	for name, columns := range map[string][]column{"hostnames": Hostnames, "cgroupids": CgroupIDs} {
-		b.Run(name, func(b *testing.B) {
-			w := fixed(io.Discard, columns, 0)
+func BenchmarkFormats(b *testing.B) {
+	for _, format := range []Format{Table, Wide, JSON} {
+		b.Run(string(format), func(b *testing.B) {
+			w := fixed(io.Discard, Options{Format: format})
 			b.ReportAllocs()
 			for b.Loop() {
-				_ = w.Event(events[0])
+				_ = w.Event(records[1])
 			}
 		})
 	}

@@ -53,7 +53,7 @@ func (r *ringInMemory) put(payload []byte, flags uint32) (at uint64) {
 
 func times(t *testing.T, b buffer) (seen []uint64) {
 	t.Helper()
-	n, err := b.drain(func(e *bpf.Event) error {
+	n, err := b.drain(func(e *bpf.Record) error {
 		seen = append(seen, e.Time)
 		return nil
 	})
@@ -98,7 +98,7 @@ func TestRingStopsAtAnError(t *testing.T) {
 		r.put(record(i), 0)
 	}
 	enough := errors.New("enough")
-	n, err := r.drain(func(e *bpf.Event) error {
+	n, err := r.drain(func(e *bpf.Record) error {
 		if e.Time == 1 {
 			return enough
 		}
@@ -111,7 +111,7 @@ func TestRingStopsAtAnError(t *testing.T) {
 		t.Errorf("left %v", seen)
 	}
 	r.put(make([]byte, recordSize-1), 0)
-	if _, err := r.drain(func(*bpf.Event) error { return nil }); !errors.Is(err, bpf.ErrRecord) {
+	if _, err := r.drain(func(*bpf.Record) error { return nil }); !errors.Is(err, bpf.ErrRecord) {
 		t.Errorf("a short record gave %v", err)
 	}
 }
@@ -165,7 +165,7 @@ func TestPerfKeepsWhatWasNotTaken(t *testing.T) {
 		b.put(unix.PERF_RECORD_SAMPLE, record(2*i+1))
 	}
 	enough := errors.New("enough")
-	n, err := p.drain(func(e *bpf.Event) error {
+	n, err := p.drain(func(e *bpf.Record) error {
 		if e.Time == 2 {
 			return enough
 		}
@@ -191,7 +191,7 @@ func FuzzPerf(f *testing.F) {
 		copy(c.data, data)
 		c.control.Data_head = head % 512
 		p := &perf{cpus: []*cpuBuffer{c}}
-		_, _ = p.drain(func(e *bpf.Event) error {
+		_, _ = p.drain(func(e *bpf.Record) error {
 			_ = bpf.Syscalls[e.Syscall]
 			return nil
 		})

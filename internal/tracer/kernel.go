@@ -99,7 +99,7 @@ var errPrivilege = errors.New("not permitted to trace: run as root (sudo), or wi
 // capabilities are there.
 func explain(err error) error {
 	switch {
-	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
+	case errors.Is(err, unix.EPERM):
 		return fmt.Errorf("the kernel does not permit it (a locked-down kernel takes --attach tracepoint, a container needs --privileged): %w", err)
 	case errors.Is(err, unix.ENOMEM):
 		return fmt.Errorf("no memory for the buffer, try a smaller --buffer-size: %w", err)

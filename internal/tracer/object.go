@@ -21,6 +21,7 @@ import (
 	"log"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"unsafe"
@@ -86,98 +87,152 @@ func openObject() (*object, error) {
 // configure sets what must be known before load: the constants, which maps there
 // are and how large, and which programs are loaded.
 func (o *object) configure(cfg Config, way Way) error {
+	if err := o.choosePrograms(cfg, way); err != nil {
+		return err
+	}
 	var nonce [4]byte
 	if _, err := rand.Read(nonce[:]); err != nil {
 		return fmt.Errorf("make up a knock: %w", err)
 	}
 	// Whatever the call, its first argument is a bad fd or a bad pointer.
-	o.nonce = uint64(binary.NativeEndian.Uint32(nonce[:]))<<32 | 0xffffffff
+	o.nonce = 1<<63 | uint64(binary.NativeEndian.Uint32(nonce[:]))<<32 | 0xffffffff
 
-	for i, s := range bpf.Syscalls {
-		if s.Exists() {
-			o.syscalls |= 1 << i
-		}
-	}
-	for name, value := range map[string]any{
-		"ignore_host":     cfg.IgnoreHost,
-		"want_hostname":   cfg.Hostname,
-		"use_ring_buffer": cfg.Buffer == Ring,
-		"traced":          o.syscalls,
-		"knock":           o.nonce,
-	} {
+	constants := cfg.Filter.constants()
+	constants["want_hostname"] = cfg.Hostname
+	constants["want_details"] = cfg.Details
+	constants["want_latency"] = cfg.Latency
+	constants["want_opened_path"] = cfg.OpenedPath
+	constants["use_ring_buffer"] = cfg.Buffer == Ring
+	constants["traced"] = o.syscalls
+	constants["knock"] = o.nonce
+	for name, value := range constants {
 		if err := o.module.InitGlobalVariable(name, value); err != nil {
 			return fmt.Errorf("set %s: %w", name, err)
 		}
 	}
+	return o.chooseMaps(cfg)
+}
 
-	if cfg.Buffer == Ring {
-		return errors.Join(o.sizeMap(bpf.RingMap, cfg.BufferSize), o.leaveOut(bpf.PerfMap), o.choosePrograms(way))
-	}
+// chooseMaps leaves out the maps that no remaining code uses, and sizes the
+// buffer.
+func (o *object) chooseMaps(cfg Config) error {
 	cpus, err := libbpfgo.NumPossibleCPUs()
 	if err != nil {
 		return fmt.Errorf("count the CPUs: %w", err)
 	}
-	return errors.Join(o.sizeMap(bpf.PerfMap, cpus), o.leaveOut(bpf.RingMap), o.choosePrograms(way))
-}
-
-func (o *object) sizeMap(name string, entries int) error {
-	m, err := o.module.GetMap(name)
-	if err == nil {
-		err = m.SetMaxEntries(uint32(entries))
-	}
-	if err != nil {
-		return fmt.Errorf("size the map %s: %w", name, err)
+	for _, m := range []struct {
+		name    string
+		wanted  bool
+		entries int // 0 to leave it as it is
+	}{
+		{bpf.RingMap, cfg.Buffer == Ring, cfg.BufferSize},
+		{bpf.PerfMap, cfg.Buffer == Perf, cpus},
+		{bpf.SlotsMap, cfg.usesSlots(), 0},
+		{bpf.FreeSlotsMap, cfg.usesSlots(), 0},
+		{bpf.EnteredMap, cfg.usesSlots(), 0},
+		{bpf.IDsMap, len(cfg.Filter.ids()) > 0 || cfg.Filter.Command, 0},
+		{bpf.CommsMap, len(cfg.Filter.Comms) > 0, 0},
+		{bpf.PathsMap, len(cfg.Filter.Paths) > 0, 0},
+		{bpf.CgroupsMap, len(cfg.Filter.Cgroups) > 0, 0},
+	} {
+		bpfMap, err := o.module.GetMap(m.name)
+		if err == nil && !m.wanted {
+			err = bpfMap.SetAutocreate(false)
+		}
+		if err == nil && m.wanted && m.entries > 0 {
+			err = bpfMap.SetMaxEntries(uint32(m.entries))
+		}
+		if err != nil {
+			return fmt.Errorf("configure the map %s: %w", m.name, err)
+		}
 	}
 	return nil
 }
 
-func (o *object) leaveOut(name string) error {
-	m, err := o.module.GetMap(name)
-	if err == nil {
-		err = m.SetAutocreate(false)
+// choosePrograms leaves those programs to load that the configuration, way and
+// this kernel need, and notes which syscalls they trace.
+func (o *object) choosePrograms(cfg Config, way Way) error {
+	for i, s := range bpf.Syscalls {
+		if s.Exists() && (len(cfg.Syscalls) == 0 || slices.Contains(cfg.Syscalls, s.Name)) {
+			o.syscalls |= 1 << i
+		}
 	}
-	if err != nil {
-		return fmt.Errorf("leave out the map %s: %w", name, err)
+	onTracepoint := way == Tracepoint
+	err := errors.Join(
+		o.chooseProgram(bpf.SysExitProgram, onTracepoint),
+		o.chooseProgram(bpf.SysEnterProgram, onTracepoint && (cfg.Latency || cfg.usesSlots() && o.traces("close"))),
+		o.chooseProgram(bpf.ForkProgram, cfg.Filter.FollowChildren),
+		o.chooseProgram(bpf.ExecProgram, cfg.Filter.Command),
+		o.chooseProgram(bpf.ExitProgram, cfg.Filter.FollowChildren),
+	)
+	for i, s := range bpf.Syscalls {
+		wanted := o.syscalls&(1<<i) != 0
+		atEntry := wanted && (cfg.Latency || cfg.usesSlots() && s.Name == "close")
+		found, handlerErr := o.chooseHandlers(s, wanted && !onTracepoint, atEntry && !onTracepoint)
+		err = errors.Join(err, handlerErr)
+		if wanted && !onTracepoint && !found {
+			// An older kernel without this syscall.
+			o.syscalls &^= 1 << i
+		}
 	}
-	return nil
-}
-
-// choosePrograms leaves those programs to load that way and this kernel need.
-func (o *object) choosePrograms(way Way) error {
-	if err := o.chooseProgram(bpf.SysExitProgram, way == Tracepoint); err != nil {
+	bySocketcall := !onTracepoint && (o.traces("accept") || o.traces("accept4") || o.traces("connect"))
+	_, socketcallErr := o.chooseHandlers(bpf.Socketcall, bySocketcall, bySocketcall && cfg.Latency)
+	if err = errors.Join(err, socketcallErr); err != nil {
 		return err
 	}
+	if o.syscalls == 0 {
+		return fmt.Errorf("the kernel has no handler like %s to trace", handlers64("close")[0])
+	}
+	return nil
+}
+
+func (o *object) traces(name string) bool {
+	return slices.ContainsFunc(o.traced(), func(s bpf.Syscall) bool { return s.Name == name })
+}
+
+// traced are the syscalls whose calls are recorded.
+func (o *object) traced() (traced []bpf.Syscall) {
 	for i, s := range bpf.Syscalls {
-		wanted := way == Fentry && o.syscalls&(1<<i) != 0
-		if err := o.chooseHandler(s.Program(bpf.ABI64), wanted, true, handlers64(s.Name)); err != nil {
-			return err
-		}
-		if err := o.chooseHandler(s.Program(bpf.ABI32), wanted, false, handlers32(s.Name)); err != nil {
-			return err
+		if o.syscalls&(1<<i) != 0 {
+			traced = append(traced, s)
 		}
 	}
-	return o.chooseHandler(bpf.SocketcallProgram, way == Fentry, false, handlers32("socketcall"))
+	return traced
+}
+
+// chooseHandlers aims the programs for one syscall at the functions that handle
+// it. It tells whether the kernel has one for 64-bit programs; where it has none
+// for 32-bit ones, there are no such calls.
+func (o *object) chooseHandlers(s bpf.Syscall, atExit, atEntry bool) (found bool, err error) {
+	for _, p := range []struct {
+		abi       bpf.ABI
+		functions []string
+	}{{bpf.ABI64, handlers64(s.Name)}, {bpf.ABI32, handlers32(s.Name)}} {
+		if p.abi == bpf.ABI64 && s == bpf.Socketcall {
+			continue
+		}
+		has, exitErr := o.chooseHandler(s.ExitProgram(p.abi), atExit, p.functions)
+		_, entryErr := o.chooseHandler(s.EntryProgram(p.abi), atEntry, p.functions)
+		if err := errors.Join(exitErr, entryErr); err != nil {
+			return false, err
+		}
+		found = found || has && p.abi == bpf.ABI64
+	}
+	return found, nil
 }
 
 // chooseHandler aims a program at the first of functions that the kernel has.
-// Where it has none, the calls cannot happen either, unless it must.
-func (o *object) chooseHandler(name string, wanted, must bool, functions []string) error {
-	if !wanted {
-		return o.chooseProgram(name, false)
-	}
+func (o *object) chooseHandler(name string, wanted bool, functions []string) (found bool, err error) {
 	program, err := o.module.GetProgram(name)
 	if err != nil {
-		return err
+		return false, err
 	}
 	for _, function := range functions {
-		if err = program.SetAttachTarget(0, function); err == nil {
-			return o.chooseProgram(name, true)
+		if wanted && program.SetAttachTarget(0, function) == nil {
+			return true, o.chooseProgram(name, true)
 		}
 	}
-	if must {
-		return fmt.Errorf("no handler to trace: %w", err)
-	}
-	return o.chooseProgram(name, false)
+	return false, o.chooseProgram(name, false)
 }
 
 func (o *object) chooseProgram(name string, wanted bool) error {
@@ -233,16 +288,30 @@ func (o *object) mapFD(name string) int {
 	return m.FileDescriptor()
 }
 
-func (o *object) setPerfFD(cpu, fd int) error {
-	m, err := o.module.GetMap(bpf.PerfMap)
-	if err != nil {
-		return err
+// put writes an entry of a map. *K and *V must have the map's layout.
+func put[K, V any](o *object, name string, key K, value V) error {
+	m, err := o.module.GetMap(name)
+	if err == nil {
+		err = m.Update(unsafe.Pointer(&key), unsafe.Pointer(&value))
 	}
-	key, value := uint32(cpu), uint32(fd)
-	if err := m.Update(unsafe.Pointer(&key), unsafe.Pointer(&value)); err != nil {
-		return fmt.Errorf("hand over the perf buffer of CPU %d: %w", cpu, err)
+	if err != nil {
+		return fmt.Errorf("write to the map %s: %w", name, err)
 	}
 	return nil
+}
+
+// fill puts into the maps what must be there before the first event.
+func (o *object) fill(cfg Config) error {
+	if cfg.usesSlots() {
+		fd := o.mapFD(bpf.FreeSlotsMap)
+		for slot := range uint32(bpf.Slots) {
+			// A queue has no keys, which libbpfgo does not know.
+			if C.bpf_map_update_elem(C.int(fd), nil, unsafe.Pointer(&slot), 0) != 0 {
+				return errors.New("fill the queue of free slots")
+			}
+		}
+	}
+	return cfg.Filter.fill(o)
 }
 
 func (o *object) attach() error {
@@ -264,6 +333,8 @@ func (o *object) knock() error {
 		if o.syscalls&(1<<i) == 0 {
 			continue
 		}
+		// Where the kernel does not know the number, the program for the
+		// tracepoint hears it all the same.
 		_, _, _ = unix.RawSyscall(uintptr(s.Number), uintptr(o.nonce), 0, 0)
 		if atomic.LoadUint32(&o.shared.Heard)&(1<<i) == 0 {
 			return fmt.Errorf("the program for %s is attached, but did not run", s.Name)

@@ -33,11 +33,12 @@ type cpuBuffer struct {
 	data    []byte
 	read    uint64 // position of head, or where the next one will be
 	end     uint64 // up to where the kernel had written when drain began
-	// head is the event at read, or nil. It is a copy: here records are aligned
-	// to 4 bytes only, and can wrap round the end.
-	head    *bpf.Event
+	// head is the record at read, if there is one. It is a copy: here records
+	// are aligned to 4 bytes only, and can wrap round the end.
+	head    bpf.Record
+	hasHead bool
 	headEnd uint64
-	event   [unsafe.Sizeof(bpf.Event{}) / 8]uint64
+	copied  [(bpf.RecordMax + 7) / 8]uint64
 }
 
 func openPerf(o *object, size int, p *poll) (_ buffer, err error) {
@@ -57,7 +58,7 @@ func openPerf(o *object, size int, p *poll) (_ buffer, err error) {
 			return nil, fmt.Errorf("open a perf buffer on CPU %d: %w", cpu, err)
 		}
 		b.cpus = append(b.cpus, c)
-		if err := o.setPerfFD(cpu, c.fd); err != nil {
+		if err := put(o, bpf.PerfMap, uint32(cpu), uint32(c.fd)); err != nil {
 			return nil, err
 		}
 		if err := p.addBuffer(c.fd); err != nil {
@@ -90,7 +91,7 @@ func openCPU(cpu, size int) (*cpuBuffer, error) {
 	return c, unix.IoctlSetInt(fd, unix.PERF_EVENT_IOC_ENABLE, 0)
 }
 
-func (b *perf) drain(event func(*bpf.Event) error) (n int, err error) {
+func (b *perf) drain(event func(*bpf.Record) error) (n int, err error) {
 	for _, c := range b.cpus {
 		c.end = atomic.LoadUint64(&c.control.Data_head)
 		if err := c.peek(); err != nil {
@@ -102,7 +103,7 @@ func (b *perf) drain(event func(*bpf.Event) error) (n int, err error) {
 		if first == nil {
 			break
 		}
-		err = event(first.head)
+		err = event(&first.head)
 		n++
 		first.read = first.headEnd
 		if peekErr := first.peek(); err == nil {
@@ -117,7 +118,7 @@ func (b *perf) drain(event func(*bpf.Event) error) (n int, err error) {
 
 func (b *perf) earliest() (first *cpuBuffer) {
 	for _, c := range b.cpus {
-		if c.head != nil && (first == nil || c.head.Time < first.head.Time) {
+		if c.hasHead && (first == nil || c.head.Time < first.head.Time) {
 			first = c
 		}
 	}
@@ -129,30 +130,32 @@ const (
 	perfRawHeader = 4 // the size that goes before the data of PERF_SAMPLE_RAW
 )
 
-// peek sets head to the next event before end, or to nil. Records of other kinds
+// peek sets head to the next record before end, if there is one. Records of other kinds
 // (PERF_RECORD_LOST) are passed over: the programs count what they lose
 // themselves, to the last one.
 func (c *cpuBuffer) peek() error {
-	c.head = nil
+	c.hasHead = false
 	for c.read < c.end {
-		var header [perfHeader]byte
+		var header [perfHeader + perfRawHeader]byte
 		c.copy(header[:], c.read)
 		kind := binary.NativeEndian.Uint32(header[0:])
 		size := uint64(binary.NativeEndian.Uint16(header[6:]))
-		record := unsafe.Slice((*byte)(unsafe.Pointer(&c.event[0])), unsafe.Sizeof(c.event))
 		switch {
 		case size < perfHeader:
 			return bpf.ErrRecord
 		case kind != unix.PERF_RECORD_SAMPLE:
 			c.read += size
-		case size < perfHeader+perfRawHeader+uint64(len(record)):
-			return bpf.ErrRecord
 		default:
+			length := uint64(binary.NativeEndian.Uint32(header[perfHeader:]))
+			record := unsafe.Slice((*byte)(unsafe.Pointer(&c.copied[0])), unsafe.Sizeof(c.copied))
+			if length > uint64(len(record)) || length+perfHeader+perfRawHeader > size {
+				return bpf.ErrRecord
+			}
+			record = record[:length]
 			c.copy(record, c.read+perfHeader+perfRawHeader)
 			c.headEnd = c.read + size
-			var err error
-			c.head, err = bpf.View(record)
-			return err
+			c.hasHead = true
+			return c.head.View(record)
 		}
 	}
 	return nil

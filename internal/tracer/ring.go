@@ -21,6 +21,7 @@ type ring struct {
 	data     []byte  // twice the buffer
 	mask     uint64
 	read     uint64 // our own copy of consumer, ahead of it during drain
+	record   bpf.Record
 	shared   *bpf.Shared
 	mappings [][]byte
 }
@@ -66,7 +67,7 @@ func (r *ring) mmap(fd, offset, length, prot int) ([]byte, error) {
 	return m, nil
 }
 
-func (r *ring) drain(event func(*bpf.Event) error) (n int, err error) {
+func (r *ring) drain(event func(*bpf.Record) error) (n int, err error) {
 	released := r.read
 	for end := atomic.LoadUint64(r.producer); r.read < end && err == nil; {
 		record, discarded := r.next()
@@ -74,9 +75,8 @@ func (r *ring) drain(event func(*bpf.Event) error) (n int, err error) {
 			break
 		}
 		if !discarded {
-			var e *bpf.Event
-			if e, err = bpf.View(record); err == nil {
-				err = event(e)
+			if err = r.record.View(record); err == nil {
+				err = event(&r.record)
 			}
 			n++
 		}

@@ -58,17 +58,25 @@ const (
 type Config struct {
 	Way        Way
 	Buffer     BufferKind
-	BufferSize int         // bytes, a power of two; for Perf per CPU
-	IgnoreHost bool        // leave out the initial PID namespace
-	Hostname   bool        // fill in Event.Hostname
+	BufferSize int      // bytes, a power of two; for Perf per CPU
+	Syscalls   []string // names in bpf.Syscalls; none for all
+	Hostname   bool     // fill in Event.Hostname
+	Details    bool     // send Details with each event
+	Latency    bool     // and in them how long the call took
+	OpenedPath bool     // and of opens the absolute path of the file, not the path as given
+	Filter     Filter
 	Log        *log.Logger // libbpf's words and our own; nil for silence
 }
+
+// usesSlots tells whether records are put together in slots: where they have
+// details, or details decide whether they are sent.
+func (cfg *Config) usesSlots() bool { return cfg.Details || len(cfg.Filter.Paths) > 0 }
 
 // A Sink takes the events.
 type Sink interface {
 	// Event takes one event, which is valid until it returns. An error ends
 	// the tracing.
-	Event(*bpf.Event) error
+	Event(*bpf.Record) error
 	// Flush is called when no more events are there for now.
 	Flush() error
 }
@@ -87,7 +95,7 @@ type Tracer struct {
 type buffer interface {
 	// drain hands the records that are there to event, in the order of their
 	// times, until event returns an error.
-	drain(event func(*bpf.Event) error) (n int, err error)
+	drain(event func(*bpf.Record) error) (n int, err error)
 	// arm asks for a wakeup at the next record. It returns false when a record
 	// is there already.
 	arm() bool
@@ -144,6 +152,9 @@ func attach(cfg Config, way Way) (_ *Tracer, err error) {
 	if err = t.object.load(); err != nil {
 		return nil, err
 	}
+	if err = t.object.fill(cfg); err != nil {
+		return nil, err
+	}
 	if t.poll, err = newPoll(); err != nil {
 		return nil, err
 	}
@@ -171,6 +182,10 @@ func (t *Tracer) Way() Way { return t.way }
 
 // Buffer is what carries the records, never AutoBuffer.
 func (t *Tracer) Buffer() BufferKind { return t.kind }
+
+// Syscalls are those that are traced: what was asked for, as far as the kernel
+// has it.
+func (t *Tracer) Syscalls() []bpf.Syscall { return t.object.traced() }
 
 // WakeOn makes Run look at its Sink as soon as nobody reads from the pipe or
 // socket fd any more. Other files never tell, and are ignored.
@@ -218,7 +233,7 @@ func (t *Tracer) drain(sink Sink) (int, error) {
 // abandon ends the tracing with records unread.
 func (t *Tracer) abandon(err error) error {
 	t.object.detach()
-	t.unread, _ = t.buffer.drain(func(*bpf.Event) error { return nil })
+	t.unread, _ = t.buffer.drain(func(*bpf.Record) error { return nil })
 	return err
 }
 

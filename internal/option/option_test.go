@@ -1,4 +1,4 @@
-package main
+package option
 
 import (
 	"testing"
@@ -11,12 +11,12 @@ func TestSize(t *testing.T) {
 		"65536": 64 << 10, "1": 64 << 10, "1G": 1 << 30, "0.5M": 512 << 10,
 		"": 0, "0": 0, "-8M": 0, "1T": 0, "8X": 0, "M": 0, "8 M 8": 0,
 	} {
-		var n size
-		if err := n.Set(text); int(n) != want || (err == nil) != (want > 0) {
-			t.Errorf("%q: %d, %v; want %d", text, n, err, want)
+		n := Size{Min: 64 << 10, Max: 1 << 30}
+		if err := n.Set(text); n.Bytes != want || (err == nil) != (want > 0) {
+			t.Errorf("%q: %d, %v; want %d", text, n.Bytes, err, want)
 		}
 	}
-	n := size(8 << 20)
+	n := Size{Bytes: 8 << 20}
 	if n.String() != "8M" {
 		t.Errorf("8M is shown as %s", &n)
 	}
@@ -27,7 +27,7 @@ func TestDuration(t *testing.T) {
 		"10s": 10 * time.Second, "10": 10 * time.Second, "1m30s": 90 * time.Second, "250ms": 250 * time.Millisecond,
 		"": 0, "0": 0, "-1s": 0, "soon": 0, "s": 0, "1 h": 0,
 	} {
-		var d duration
+		var d Duration
 		if err := d.Set(text); time.Duration(d) != want || (err == nil) != (want > 0) {
 			t.Errorf("%q: %v, %v; want %v", text, time.Duration(d), err, want)
 		}
@@ -35,7 +35,7 @@ func TestDuration(t *testing.T) {
 }
 
 func TestChoice(t *testing.T) {
-	c := newChoice("auto", "ring", "perf")
+	c := NewChoice("auto", "ring", "perf")
 	if c.String() != "auto" {
 		t.Errorf("default is %s", c)
 	}

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#ifndef COPENCLOSE_FILTER_H
+#define COPENCLOSE_FILTER_H
+
+/*
+ * Filters decide before a record is reserved. Each holds when one entry of its
+ * list does, and an event passes when all of them hold.
+ */
+
+static __always_inline bool listed(enum id_kind kind, __u32 value)
+{
+	struct id id = {.kind = kind, .value = value};
+
+	return !only_ids[kind] || bpf_map_lookup_elem(&ids, &id);
+}
+
+/*
+ * Level 0 is the initial PID namespace, whatever its inode number. This is
+ * where the task is, not where its next child will be (nsproxy).
+ */
+static __always_inline bool in_initial_pid_namespace(void)
+{
+	return task_read(thread_pid, level) == 0;
+}
+
+static __always_inline bool comm_listed(void)
+{
+	struct comm_prefix key = {.bits = 8 * COMM_LEN};
+
+	bpf_get_current_comm(key.comm, sizeof(key.comm));
+	return bpf_map_lookup_elem(&comms, &key);
+}
+
+/* In one of them or below it. */
+static __always_inline bool cgroup_listed(void)
+{
+	for (__u32 i = 0; i < CGROUPS_MAX && i < only_cgroups; i++)
+		if (bpf_current_task_under_cgroup(&cgroups, i) == 1)
+			return true;
+	return false;
+}
+
+/* What is known of the caller: the same when a call is entered and returns. */
+static __always_inline bool caller_passes(__u64 pid_tgid)
+{
+	if (ignore_host && in_initial_pid_namespace())
+		return false;
+	if (!listed(ID_PID, pid_tgid >> 32) || !listed(ID_TID, pid_tgid))
+		return false;
+	if (only_ids[ID_UID] || only_ids[ID_GID]) {
+		__u64 uid_gid = bpf_get_current_uid_gid();
+
+		if (!listed(ID_UID, uid_gid) || !listed(ID_GID, uid_gid >> 32))
+			return false;
+	}
+	if (only_comms && !comm_listed())
+		return false;
+	return !only_cgroups || cgroup_listed();
+}
+
+static __always_inline bool result_passes(long ret)
+{
+	if (only_failed && ret >= 0)
+		return false;
+	return !only_ids[ID_ERRNO] || (ret < 0 && listed(ID_ERRNO, -ret));
+}
+
+static __always_inline bool path_passes(struct slot *slot)
+{
+	__u32 text_len = slot->details.text_len;
+	bool passes;
+
+	if (slot->details.target != TARGET_PATH && slot->details.target != TARGET_FILE)
+		return false;
+	/* A prefix has no NUL, so it ends at the text's end at the latest. */
+	slot->text[text_len & (TEXT_MAX - 1)] = '\0';
+	slot->details.text_len = 8 * PREFIX_MAX;
+	passes = bpf_map_lookup_elem(&paths, &slot->details.text_len);
+	slot->details.text_len = text_len;
+	return passes;
+}
+
+#endif

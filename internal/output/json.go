@@ -1,0 +1,207 @@
+package output
+
+import (
+	"encoding/base64"
+	"strconv"
+	"unicode/utf16"
+	"unicode/utf8"
+
+	"github.com/copenclose/copenclose/bpf"
+)
+
+// jsonLines writes one object a line; schema.json describes it. A key that does
+// not apply is absent. Text that is no UTF-8 has U+FFFD for each bad byte, and
+// its exact bytes in base64 under its key with _base64 behind it.
+type jsonLines struct {
+	clock clock
+}
+
+func newJSONLines() *jsonLines { return &jsonLines{clock: newClock(UTC, Nanoseconds)} }
+
+func (j *jsonLines) header(b []byte) []byte { return b }
+
+func (j *jsonLines) adjust() { j.clock.adjust() }
+
+func (j *jsonLines) event(b []byte, r *bpf.Record) []byte {
+	b = append(b, `{"time":"`...)
+	b = append(j.clock.append(b, r.Time), '"')
+	b = appendTextKey(b, `,"hostname":`, r.Hostname())
+	b = appendUintKey(b, `,"cgroup_id":`, r.CgroupID)
+	b = appendUintKey(b, `,"pid":`, uint64(r.PID))
+	b = appendUintKey(b, `,"tid":`, uint64(r.TID))
+	b = appendUintKey(b, `,"ppid":`, uint64(r.Details.PPID))
+	b = appendUintKey(b, `,"uid":`, uint64(r.UID))
+	b = appendUintKey(b, `,"gid":`, uint64(r.GID))
+	b = appendTextKey(b, `,"comm":`, r.Comm())
+	b = append(b, `,"syscall":"`...)
+	b = append(b, bpf.Syscalls[r.Syscall].Name...)
+	b = append(b, `","abi":"`...)
+	b = append(b, abis[r.ABI]...)
+	b = append(b, `","ret":`...)
+	b = strconv.AppendInt(b, int64(r.Ret), 10)
+	if name := ErrorName(r.Ret); name != "" {
+		b = append(b, `,"error":"`...)
+		b = append(append(b, name...), '"')
+	}
+	if fd, ok := callFD(r); ok {
+		b = append(b, `,"fd":`...)
+		b = strconv.AppendInt(b, int64(fd), 10)
+	}
+	b = appendArguments(b, r)
+	b = appendTarget(b, r)
+	if r.Details.Latency > 0 {
+		b = appendUintKey(b, `,"latency_ns":`, r.Details.Latency)
+	}
+	return append(b, "}\n"...)
+}
+
+// appendArguments appends the keys of the call's arguments.
+func appendArguments(b []byte, r *bpf.Record) []byte {
+	d := r.Details
+	switch s := bpf.Syscalls[r.Syscall]; s.Name {
+	case "openat", "openat2":
+		b = append(b, `,"dirfd":`...)
+		b = strconv.AppendInt(b, int64(d.FD), 10)
+		return appendOpenArguments(b, d)
+	case "open", "creat":
+		return appendOpenArguments(b, d)
+	case "accept4":
+		return appendFlagsKey(b, d.Flags, acceptFlags)
+	case "close_range":
+		b = appendUintKey(b, `,"last_fd":`, uint64(d.LastFD))
+		return appendFlagsKey(b, d.Flags, closeRangeFlags)
+	}
+	return b
+}
+
+func appendOpenArguments(b []byte, d *bpf.Details) []byte {
+	b = append(b, `,"flags":"`...)
+	b = append(appendOpenFlags(b, d.Flags), '"')
+	if hasMode(d.Flags) {
+		b = append(b, `,"mode":"0`...)
+		for shift := 6; shift >= 0 && d.Mode>>shift == 0; shift -= 3 {
+			b = append(b, '0')
+		}
+		if d.Mode != 0 {
+			b = strconv.AppendUint(b, uint64(d.Mode), 8)
+		}
+		b = append(b, '"')
+	}
+	if d.Resolve != 0 {
+		b = append(b, `,"resolve":"`...)
+		b = append(appendSymbols(b, d.Resolve, resolveFlags), '"')
+	}
+	return b
+}
+
+func appendFlagsKey(b []byte, flags uint32, symbols []symbol) []byte {
+	if flags == 0 {
+		return b
+	}
+	b = append(b, `,"flags":"`...)
+	return append(appendSymbols(b, uint64(flags), symbols), '"')
+}
+
+// appendTarget appends what the call was about.
+func appendTarget(b []byte, r *bpf.Record) []byte {
+	d := r.Details
+	switch d.Target {
+	case bpf.TargetPath, bpf.TargetFile, bpf.TargetMemfd:
+		b = appendTextKey(b, `,"path":`, r.Path())
+		if d.Truncated {
+			b = append(b, `,"truncated":true`...)
+		}
+	case bpf.TargetSocket:
+		b = append(b, `,"family":"`...)
+		b = append(appendFamily(b, d.Family), '"')
+		b = appendAddressKeys(b, `,"addr":`, `,"port":`, r.Peer())
+		if bpf.Syscalls[r.Syscall].Group != "connect" {
+			b = appendAddressKeys(b, `,"local_addr":`, `,"local_port":`, r.Local())
+		}
+	case bpf.TargetAnonymous:
+		return appendTextKey(b, `,"type":`, anonymousName(r))
+	}
+	if t := targetType(r); t != "" {
+		b = append(b, `,"type":"`...)
+		b = append(append(b, t...), '"')
+	}
+	return b
+}
+
+func appendAddressKeys(b []byte, addrKey, portKey string, a bpf.Address) []byte {
+	switch {
+	case a.IsZero():
+		return b
+	case a.IP.IsValid():
+		b = append(append(b, addrKey...), '"')
+		b = append(appendIP(b, a), '"')
+		return appendUintKey(b, portKey, uint64(a.Port))
+	case a.Unix[0] == 0:
+		var name [109]byte
+		n := copy(name[:], a.Unix)
+		name[0] = '@'
+		return appendTextKey(b, addrKey, name[:n])
+	}
+	return appendTextKey(b, addrKey, a.Unix)
+}
+
+func appendUintKey(b []byte, key string, value uint64) []byte {
+	return strconv.AppendUint(append(b, key...), value, 10)
+}
+
+// appendTextKey appends a key, given as ,"key": and its value, or nothing for no
+// text.
+func appendTextKey(b []byte, key string, text []byte) []byte {
+	if len(text) == 0 {
+		return b
+	}
+	b = append(append(b, key...), '"')
+	b, valid := appendJSONText(b, text)
+	b = append(b, '"')
+	if valid {
+		return b
+	}
+	b = append(b, key[:len(key)-2]...)
+	b = append(b, `_base64":"`...)
+	return append(base64.StdEncoding.AppendEncode(b, text), '"')
+}
+
+// appendJSONText appends text as the inside of a JSON string (RFC 8259). What
+// could act on a terminal is escaped, too.
+func appendJSONText(b, text []byte) (_ []byte, valid bool) {
+	valid = true
+	for i := 0; i < len(text); {
+		c := text[i]
+		if c >= ' ' && c < 0x7f && c != '"' && c != '\\' {
+			b = append(b, c)
+			i++
+			continue
+		}
+		if c == '"' || c == '\\' {
+			b = append(b, '\\', c)
+			i++
+			continue
+		}
+		r, size := utf8.DecodeRune(text[i:])
+		switch {
+		case r == utf8.RuneError && size == 1:
+			b = append(b, "\uFFFD"...)
+			valid = false
+		case printable(r):
+			b = append(b, text[i:i+size]...)
+		default:
+			b = appendUnicodeEscape(b, r)
+		}
+		i += size
+	}
+	return b, valid
+}
+
+// appendUnicodeEscape appends r as \uXXXX, above U+FFFF as a surrogate pair.
+func appendUnicodeEscape(b []byte, r rune) []byte {
+	if r > 0xffff {
+		high, low := utf16.EncodeRune(r)
+		return appendRuneEscape(appendRuneEscape(b, high), low)
+	}
+	return appendRuneEscape(b, r)
+}

@@ -1,0 +1,67 @@
+package output
+
+import (
+	"strings"
+
+	"github.com/copenclose/copenclose/bpf"
+)
+
+// table writes a header and rows of columns with one space between them.
+type table struct {
+	columns []Column
+	clock   clock
+}
+
+func newTable(columns []Column, c clock) *table {
+	t := &table{columns: columns, clock: c}
+	for i := range t.columns {
+		if t.columns[i].Name == "time" {
+			t.columns[i].width = t.clock.width()
+			t.columns[i].right = c.style == Delta
+		}
+	}
+	return t
+}
+
+func (t *table) header(b []byte) []byte {
+	for i := range t.columns {
+		start := len(b)
+		b = append(b, strings.ToUpper(t.columns[i].Name)...)
+		b = t.pad(b, start, i)
+	}
+	return append(b[:len(b)-1], '\n')
+}
+
+func (t *table) event(b []byte, r *bpf.Record) []byte {
+	last := len(t.columns) - 1
+	for i := range t.columns {
+		start := len(b)
+		b = t.columns[i].append(b, r, t, i == last)
+		b = t.pad(b, start, i)
+	}
+	b[len(b)-1] = '\n'
+	return b
+}
+
+func (t *table) adjust() { t.clock.adjust() }
+
+const spaces = "                                                                "
+
+// pad fills the cell of column i, which begins at start, and appends the space
+// behind it. A cell that is wider than its column pushes the rest to the right;
+// the last one is not filled.
+func (t *table) pad(b []byte, start, i int) []byte {
+	c := &t.columns[i]
+	missing := c.width - (len(b) - start)
+	switch {
+	case missing <= 0 || i == len(t.columns)-1 && !c.right:
+		return append(b, ' ')
+	case c.right:
+		b = append(b, spaces[:missing+1]...)
+		copy(b[start+missing:], b[start:len(b)-missing])
+		copy(b[start:start+missing], spaces)
+		b[len(b)-1] = ' '
+		return b
+	}
+	return append(b, spaces[:missing+1]...)
+}
