@@ -33,17 +33,20 @@ static __always_inline void read_arguments(struct arguments *a, const struct cal
 	a->arg[3] = ARG_3(call->regs, call->abi);
 }
 
-/* A path as the caller gave it, read when the call returns. */
+/*
+ * A path as the caller gave it, read when the call returns. The kernel refuses
+ * one that has no NUL among TEXT_MAX bytes (ENAMETOOLONG), and so one byte more
+ * is asked for, to tell.
+ */
 static __always_inline void describe_given_path(struct slot *slot, __u64 user_pointer)
 {
-	long len = bpf_probe_read_user_str(slot->text, TEXT_MAX, (void *)(long)user_pointer);
+	long len = bpf_probe_read_user_str(slot->text, TEXT_MAX + 1, (void *)(long)user_pointer);
 
 	if (len <= 0)
 		return;
 	slot->details.target = TARGET_PATH;
-	slot->details.text_len = len - 1;
-	/* The kernel refuses what has no NUL there, too, with ENAMETOOLONG. */
-	slot->details.truncated = len == TEXT_MAX;
+	slot->details.truncated = len > TEXT_MAX;
+	slot->details.text_len = len > TEXT_MAX ? TEXT_MAX - 1 : len - 1;
 }
 
 static __always_inline struct file *file_of(__u32 fd)

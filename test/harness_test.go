@@ -8,6 +8,7 @@ package test
 import (
 	"bufio"
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -99,6 +100,7 @@ type run struct {
 	stdout bytes.Buffer
 	stderr *lines
 	exited chan struct{}
+	isJSON bool
 }
 
 var readyLine = regexp.MustCompile(`copenclose: tracing (.*) \((\w+), (\w+) buffer\)`)
@@ -117,7 +119,7 @@ func startTo(t *testing.T, stdout io.Writer, args ...string) *run {
 	if err := unix.Mkfifo(ready, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	r := &run{t: t, stderr: newLines(), exited: make(chan struct{})}
+	r := &run{t: t, stderr: newLines(), exited: make(chan struct{}), isJSON: slices.Contains(args, "json")}
 	r.cmd = exec.Command(copenclose, append([]string{"--ready-file", ready}, args...)...)
 	r.cmd.Stdout = &r.stdout
 	if stdout != nil {
@@ -156,7 +158,8 @@ func startTo(t *testing.T, stdout io.Writer, args ...string) *run {
 // result is what copenclose left when it had ended.
 type result struct {
 	header                  string
-	rows                    []row
+	rows                    []row   // of a table
+	events                  []event // of JSON
 	shown, filtered, lost   int
 	unshown                 int
 	status                  int
@@ -203,6 +206,18 @@ func (r *run) wait() result {
 	if r.cmd.Stdout != io.Writer(&r.stdout) {
 		return res
 	}
+	if r.isJSON {
+		res.events = parseJSON(r.t, res.stdout)
+		for _, e := range res.events {
+			if e.number("pid") == r.cmd.Process.Pid {
+				r.t.Fatalf("it traced itself: %v", e)
+			}
+		}
+		if len(res.events) != res.shown {
+			r.t.Fatalf("%d events, but the summary says: %s", len(res.events), res.summary)
+		}
+		return res
+	}
 	header, body, _ := strings.Cut(res.stdout, "\n")
 	res.header = header
 	for line := range strings.Lines(body) {
@@ -244,6 +259,35 @@ func parseRow(line string) (row, error) {
 	return row{when, f[1], pid, uid, gid, f[5], strings.Join(f[6:], " ")}, nil
 }
 
+// event is a line of JSON.
+type event map[string]any
+
+func parseJSON(t *testing.T, text string) (events []event) {
+	t.Helper()
+	for line := range strings.Lines(text) {
+		var e event
+		if err := json.Unmarshal([]byte(line), &e); err != nil {
+			t.Fatalf("not a line of JSON: %q: %v", line, err)
+		}
+		events = append(events, e)
+	}
+	return events
+}
+
+// number is what an event has under a key that is a number, -1 without it.
+func (e event) number(key string) int {
+	if n, ok := e[key].(float64); ok {
+		return int(n)
+	}
+	return -1
+}
+
+// text is what an event has under a key that is a string, "" without it.
+func (e event) text(key string) string {
+	s, _ := e[key].(string)
+	return s
+}
+
 // of are the rows of one process, from when it had become comm.
 func (res result) of(pid int, comm string) []row {
 	return slices.DeleteFunc(slices.Clone(res.rows), func(r row) bool { return r.pid != pid || r.comm != comm })
@@ -280,6 +324,13 @@ func trigger(t *testing.T, program string, setup func(*exec.Cmd), args ...string
 		d.did = append(d.did, strings.Fields(line)[0])
 	}
 	return d
+}
+
+// asUser starts a program as another user.
+func asUser(id uint32) func(*exec.Cmd) {
+	return func(cmd *exec.Cmd) {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: id, Gid: id}}
+	}
 }
 
 // inPIDNamespace starts a program as a container does: as the first process of

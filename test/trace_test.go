@@ -95,27 +95,34 @@ func TestCgroupID(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer os.Remove(dir)
+	t.Cleanup(func() { os.Remove(dir) })
+	r := start(t, "-C")
+	p := trigger(t, trigger64, inCgroup(t, dir), "calls")
+	rows := r.stop().of(p.pid, p.comm)
+	id := fmt.Sprint(inode(t, dir))
+	if len(rows) != len(p.did) || rows[0].container != id {
+		t.Errorf("rows %v, want %d of cgroup %s", rows, len(p.did), id)
+	}
+}
+
+// inCgroup starts a program in a cgroup; CLONE_INTO_CGROUP came with 5.7.
+func inCgroup(t *testing.T, dir string) func(*exec.Cmd) {
 	cgroup, err := os.Open(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer cgroup.Close()
-	info, err := cgroup.Stat()
+	t.Cleanup(func() { cgroup.Close() })
+	return func(cmd *exec.Cmd) {
+		cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(cgroup.Fd())}
+	}
+}
+
+func inode(t *testing.T, path string) uint64 {
+	info, err := os.Stat(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-
-	r := start(t, "-C")
-	p := trigger(t, trigger64, func(cmd *exec.Cmd) {
-		// CLONE_INTO_CGROUP came with 5.7.
-		cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(cgroup.Fd())}
-	}, "calls")
-	rows := r.stop().of(p.pid, p.comm)
-	id := fmt.Sprint(info.Sys().(*syscall.Stat_t).Ino)
-	if len(rows) != len(p.did) || rows[0].container != id {
-		t.Errorf("rows %v, want %d of cgroup %s", rows, len(p.did), id)
-	}
+	return info.Sys().(*syscall.Stat_t).Ino
 }
 
 func cgroup2Mount(t *testing.T) string {
@@ -314,7 +321,7 @@ func TestLoadsWhatIsNeeded(t *testing.T) {
 
 // ourPrograms are the names of the programs in the kernel that are ours.
 func ourPrograms() (names []string) {
-	ours := regexp.MustCompile(`^(sys_exit|exit_(open|openat|accept|accept4|connect|close|socketcall)(_32)?)$`)
+	ours := regexp.MustCompile(`^(sys_(enter|exit)|(enter|exit)_(open|openat|openat2|creat|accept|accept4|connect|close|close_range|socketcall)(_32)?|sched_process_(fork|exec|exit))$`)
 	for id, err := ebpf.ProgramGetNextID(0); err == nil; id, err = ebpf.ProgramGetNextID(id) {
 		program, err := ebpf.NewProgramFromID(id)
 		if err != nil {

@@ -107,6 +107,9 @@ func appendTarget(b []byte, r *bpf.Record) []byte {
 	d := r.Details
 	switch d.Target {
 	case bpf.TargetPath, bpf.TargetFile, bpf.TargetMemfd:
+		if len(r.Path()) == 0 {
+			b = append(b, `,"path":""`...)
+		}
 		b = appendTextKey(b, `,"path":`, r.Path())
 		if d.Truncated {
 			b = append(b, `,"truncated":true`...)

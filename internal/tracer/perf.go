@@ -38,7 +38,8 @@ type cpuBuffer struct {
 	head    bpf.Record
 	hasHead bool
 	headEnd uint64
-	copied  [(bpf.RecordMax + 7) / 8]uint64
+	// The kernel fills records up to 8 bytes, and counts that as theirs.
+	copied [bpf.RecordMax/8 + 2]uint64
 }
 
 func openPerf(o *object, size int, p *poll) (_ buffer, err error) {

@@ -1,0 +1,394 @@
+package test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+)
+
+// What the trigger program did, it says as JSON, and copenclose must say the same
+// of it, event by event and in order.
+func TestDetails(t *testing.T) {
+	everyWay(t, func(t *testing.T, options ...string) {
+		for _, program := range []string{trigger64, trigger32} {
+			t.Run(filepath.Base(program), func(t *testing.T) {
+				r := start(t, append(options, "-o", "json", "--latency")...)
+				said, err := exec.Command(program, "details", realTempDir(t)).Output()
+				if err != nil {
+					t.Fatal(err)
+				}
+				res := r.stop()
+				compareEvents(t, res.events, parseJSON(t, string(said)))
+				validate(t, res.stdout)
+			})
+		}
+	})
+}
+
+// realTempDir is a folder by the path that the kernel would tell.
+func realTempDir(t *testing.T) string {
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// compareEvents compares what was shown of those who did something with what
+// they say they did. Keys that they do not speak of may have any value, and those
+// that are null must not be there.
+func compareEvents(t *testing.T, shown, did []event) {
+	t.Helper()
+	doers := make(map[int]bool)
+	for _, e := range did {
+		doers[e.number("pid")] = true
+	}
+	shown = slices.DeleteFunc(slices.Clone(shown), func(e event) bool {
+		return !doers[e.number("pid")] || e.text("comm") != "trigger" && e.text("comm") != "trigger32"
+	})
+	if len(did) < 70 {
+		t.Fatalf("the trigger did only %d calls", len(did))
+	}
+	for i := range max(len(did), len(shown)) {
+		if i >= len(did) || i >= len(shown) {
+			t.Fatalf("%d events, but %d calls", len(shown), len(did))
+		}
+		for key, want := range did[i] {
+			got, there := shown[i][key]
+			if there != (want != nil) || !reflect.DeepEqual(got, want) {
+				t.Fatalf("event %d: %s is %v, want %v\nshown: %v\ndid:   %v", i, key, got, want, shown[i], did[i])
+			}
+		}
+		if shown[i].number("latency_ns") <= 0 {
+			t.Errorf("event %d has no latency: %v", i, shown[i])
+		}
+		// The alarm that interrupts an accept rings after 50 ms.
+		if shown[i].text("error") == "ERESTARTSYS" && shown[i].number("latency_ns") < 40_000_000 {
+			t.Errorf("an accept that waited took %d ns", shown[i].number("latency_ns"))
+		}
+	}
+}
+
+// validate checks lines against the schema.
+func validate(t *testing.T, lines string) {
+	t.Helper()
+	file, err := os.Open(fromEnvironment("SCHEMA", "../docs/event.schema.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	document, err := jsonschema.UnmarshalJSON(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	compiler := jsonschema.NewCompiler()
+	if err := compiler.AddResource("event.schema.json", document); err != nil {
+		t.Fatal(err)
+	}
+	schema, err := compiler.Compile("event.schema.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(lines) {
+		instance, err := jsonschema.UnmarshalJSON(strings.NewReader(line))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := schema.Validate(instance); err != nil {
+			t.Fatalf("%s%v", line, err)
+		}
+	}
+}
+
+// --full-path shows the file that was opened, however it was called.
+func TestFullPath(t *testing.T) {
+	everyWay(t, func(t *testing.T, options ...string) {
+		r := start(t, append(options, "-o", "json", "--full-path", "--syscall", "open")...)
+		dir := realTempDir(t)
+		cmd := exec.Command(trigger64, "details", dir)
+		if err := cmd.Run(); err != nil {
+			t.Fatal(err)
+		}
+		var paths []string
+		for _, e := range r.stop().events {
+			if e.number("pid") == cmd.Process.Pid && e.number("ret") >= 0 {
+				paths = append(paths, e.text("path"))
+			}
+		}
+		file := dir + "/file"
+		want := []string{file, dir, file, file, file, dir + "/made", "/dev/null", "/dev/zero"}
+		if !slices.Equal(paths, want) {
+			t.Errorf("opened %q\nwant   %q", paths, want)
+		}
+	})
+}
+
+// Each filter lets through what it says and nothing else, alone and with others.
+func TestFilters(t *testing.T) {
+	everyWay(t, func(t *testing.T, options ...string) {
+		other := busyHost(t)
+		own := strconv.Itoa(os.Getpid())
+		for _, c := range []struct {
+			filter []string
+			want   func(e event) bool
+		}{
+			{[]string{"--pid", own + "," + strconv.Itoa(other)}, func(e event) bool { return e.number("pid") == os.Getpid() || e.number("pid") == other }},
+			{[]string{"--tid", strconv.Itoa(other)}, func(e event) bool { return e.number("tid") == other }},
+			{[]string{"--uid", "4242,4343"}, func(e event) bool { return e.number("uid") == 4242 }},
+			{[]string{"--gid", "4242"}, func(e event) bool { return e.number("gid") == 4242 }},
+			{[]string{"--comm", "trigger32"}, func(e event) bool { return e.text("comm") == "trigger32" }},
+			{[]string{"--comm", "x,trigger3*"}, func(e event) bool { return e.text("comm") == "trigger32" }},
+			{[]string{"--failed", "-n", "trigger32"}, func(e event) bool { return e.number("ret") < 0 }},
+			{[]string{"--errno", "ENOENT,ebadf"}, func(e event) bool { return e.text("error") == "ENOENT" || e.text("error") == "EBADF" }},
+			{[]string{"--path", "/dev/nul,/none", "-n", "trigger32"}, func(e event) bool { return e.text("path") == "/dev/null" || e.text("path") == "/nonexistent" }},
+			{[]string{"--syscall", "close,!close_range", "-n", "trigger32"}, func(e event) bool { return e.text("syscall") == "close" }},
+			{[]string{"-s", "accept4", "-n", "trigger32"}, func(e event) bool { return e.text("syscall") == "accept4" }},
+			{[]string{"-s", "!open,!close", "-n", "trigger32"}, func(e event) bool {
+				return e.text("syscall") == "connect" || strings.HasPrefix(e.text("syscall"), "accept")
+			}},
+		} {
+			t.Run(strings.Join(c.filter, " "), func(t *testing.T) {
+				r := start(t, slices.Concat(options, []string{"-o", "json"}, c.filter)...)
+				trigger(t, trigger32, asUser(4242), "calls")
+				trigger(t, trigger32, nil, "calls")
+				res := r.stop()
+				if len(res.events) == 0 {
+					t.Fatal("nothing passed")
+				}
+				for _, e := range res.events {
+					if !c.want(e) {
+						t.Fatalf("this passed: %v", e)
+					}
+				}
+				if res.filtered == 0 && !strings.Contains(c.filter[0], "-s") {
+					t.Error("nothing was filtered")
+				}
+			})
+		}
+	})
+}
+
+// What passes a filter is all that should: the counts of a known program.
+func TestFiltersLetAllThrough(t *testing.T) {
+	everyWay(t, func(t *testing.T, options ...string) {
+		busyHost(t)
+		for filter, want := range map[string]int{
+			"--comm=trigger32":                    13,
+			"--comm=trigger32 --failed":           5,
+			"--comm=trigger32 --errno=ENOENT":     2,
+			"--comm=trigger32 --path=/dev/null":   4,
+			"--comm=trigger32 --path=/dev/null/x": 0,
+			"--comm=trigger3":                     0,
+			"--comm=trigger32 --uid=4242":         13,
+			"--comm=trigger32 --uid=4243":         0,
+		} {
+			t.Run(filter, func(t *testing.T) {
+				r := start(t, append(options, strings.Fields(filter)...)...)
+				p := trigger(t, trigger32, asUser(4242), "calls")
+				res := r.stop()
+				if len(p.did) != 13 || len(res.rows) != want {
+					t.Errorf("%d of %d calls passed, want %d\n%s", len(res.rows), len(p.did), want, res.stdout)
+				}
+			})
+		}
+	})
+}
+
+// In a cgroup or below it.
+func TestCgroupFilter(t *testing.T) {
+	parent, err := os.MkdirTemp(cgroup2Mount(t), "copenclose-test-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	child := filepath.Join(parent, "child")
+	if err := os.Mkdir(child, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.Remove(child); os.Remove(parent) })
+	id := strconv.FormatUint(inode(t, parent), 10)
+	everyWay(t, func(t *testing.T, options ...string) {
+		busyHost(t)
+		for _, cgroup := range []string{id, parent, "/" + filepath.Base(parent)} {
+			r := start(t, append(options, "--cgroup", cgroup)...)
+			p := trigger(t, trigger64, inCgroup(t, child), "calls")
+			res := r.stop()
+			if len(res.of(p.pid, p.comm)) != len(p.did) {
+				t.Errorf("--cgroup %s: %d rows of %d calls", cgroup, len(res.of(p.pid, p.comm)), len(p.did))
+			}
+			for _, row := range res.rows {
+				if row.pid != p.pid {
+					t.Errorf("--cgroup %s: not from there: %+v", cgroup, row)
+				}
+			}
+		}
+	})
+}
+
+// --follow adds the children of --pid, and theirs, and forgets them.
+func TestFollow(t *testing.T) {
+	everyWay(t, func(t *testing.T, options ...string) {
+		shell := exec.Command("sh", "-c", "read go; "+trigger64+" calls; ("+trigger64+" calls); :")
+		stdin, err := shell.StdinPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := shell.Start(); err != nil {
+			t.Fatal(err)
+		}
+		busyHost(t)
+		r := start(t, append(options, "--follow", "--pid", strconv.Itoa(shell.Process.Pid), "--comm", "trigger")...)
+		fmt.Fprintln(stdin, "go")
+		if err := shell.Wait(); err != nil {
+			t.Fatal(err)
+		}
+		rows := r.stop().rows
+		made := len(trigger(t, trigger64, nil, "calls").did)
+		if len(rows) != 2*made {
+			t.Errorf("%d rows, want twice %d", len(rows), made)
+		}
+	})
+}
+
+// A command is traced from its first instruction, with its children and nothing
+// else, and its status is ours.
+func TestCommand(t *testing.T) {
+	everyWay(t, func(t *testing.T, options ...string) {
+		busyHost(t)
+		cmd := exec.Command(copenclose, slices.Concat(options, []string{"-o", "json", "--", "sh", "-c", trigger64 + " calls; exit 7"})...)
+		var said strings.Builder
+		cmd.Stderr = &said
+		stdout, _ := cmd.Output()
+		if cmd.ProcessState.ExitCode() != 7 {
+			t.Fatalf("ended with %s, want 7\n%s", cmd.ProcessState, &said)
+		}
+		var did, seen []string
+		for _, m := range regexp.MustCompile(`(?m)^(\w+) 64 -?\d+$`).FindAllStringSubmatch(said.String(), -1) {
+			did = append(did, m[1])
+		}
+		for _, e := range parseJSON(t, string(stdout)) {
+			switch e.text("comm") {
+			case "trigger":
+				seen = append(seen, e.text("syscall"))
+			case "sh":
+			default:
+				t.Errorf("not of the command: %v", e)
+			}
+		}
+		if len(did) == 0 || !slices.Equal(did, seen) {
+			t.Errorf("made %v\nseen %v", did, seen)
+		}
+	})
+}
+
+// The same calls with the same results as strace sees, thread by thread, in the
+// same run: strace is the command, and what it traces is traced with it.
+func TestLikeStrace(t *testing.T) {
+	if os.Getenv("COPENCLOSE_VM") != "" {
+		t.Skip("no strace inside a VM")
+	}
+	dir := realTempDir(t)
+	source := filepath.Join(dir, "a.c")
+	if err := os.WriteFile(source, []byte("#include <stdio.h>\nint main(void) { return puts(\"a\") < 0; }\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, command := range []string{
+		"git -C " + dir + " init -q repo",
+		"python3 -c import\tsubprocess,socket;subprocess.run(['true'])",
+		"curl -s http://127.0.0.1:1/",
+		"gcc -o " + dir + "/a " + source,
+		"tar -C /etc -cf " + dir + "/etc.tar hostname passwd nothing",
+	} {
+		words := strings.Split(strings.ReplaceAll(command, "\t", "\x00"), " ")
+		for i := range words {
+			words[i] = strings.ReplaceAll(words[i], "\x00", " ")
+		}
+		t.Run(words[0], func(t *testing.T) { likeStrace(t, words) })
+	}
+}
+
+func likeStrace(t *testing.T, command []string) {
+	traces := filepath.Join(t.TempDir(), "strace")
+	cmd := exec.Command(copenclose, slices.Concat([]string{"-o", "json", "--buffer-size", "64M", "--",
+		"strace", "-ff", "-o", traces, "-s", "4096", "-e", "signal=none",
+		"-e", "trace=open,openat,openat2,creat,accept,accept4,connect,close,close_range"}, command)...)
+	var said strings.Builder
+	cmd.Stderr = &said
+	stdout, _ := cmd.Output()
+	if m := summaryLine.FindStringSubmatch(said.String()); m == nil || m[3] != "0" {
+		t.Fatalf("events were lost, or it failed:\n%s", &said)
+	}
+	seen := make(map[string][]string)
+	for _, e := range parseJSON(t, string(stdout)) {
+		if e.text("comm") != "strace" {
+			tid := strconv.Itoa(e.number("tid"))
+			seen[tid] = append(seen[tid], callOf(e))
+		}
+	}
+	files, err := filepath.Glob(traces + ".*")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("strace left nothing: %v\n%s", err, &said)
+	}
+	total := 0
+	for _, file := range files {
+		tid := strings.TrimPrefix(filepath.Ext(file), ".")
+		calls := straceCalls(t, file)
+		total += len(calls)
+		if !slices.Equal(calls, seen[tid]) {
+			t.Errorf("thread %s: strace says\n%s\nshown are\n%s", tid, strings.Join(calls, "\n"), strings.Join(seen[tid], "\n"))
+		}
+	}
+	if total < 5 {
+		t.Errorf("only %d calls in all", total)
+	}
+	t.Logf("%d calls of %d threads are the same", total, len(files))
+}
+
+// callOf is an event as straceCalls has it: syscall, path of an open or fd, result.
+func callOf(e event) string {
+	about := e.text("path")
+	switch e.text("syscall") {
+	case "close", "close_range", "connect", "accept", "accept4":
+		about = strconv.Itoa(e.number("fd"))
+	}
+	result := e.text("error")
+	if result == "" {
+		result = strconv.Itoa(e.number("ret"))
+	}
+	return e.text("syscall") + " " + about + " " + result
+}
+
+var straceLine = regexp.MustCompile(`^(\w+)\((?:(-?\d+)|(?:(?:AT_FDCWD|\d+), )?"((?:[^"\\]|\\.)*)").* = (?:\? (\w+)|-1 (\w+)|(-?\d+))`)
+
+// straceCalls reads what strace -ff wrote of one thread.
+func straceCalls(t *testing.T, file string) (calls []string) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if strings.HasPrefix(line, "+++ ") || strings.HasPrefix(line, "--- ") {
+			continue
+		}
+		m := straceLine.FindStringSubmatch(line)
+		if m == nil {
+			t.Fatalf("cannot read strace's %q", line)
+		}
+		about := m[2]
+		if about == "" {
+			if about, err = strconv.Unquote(`"` + m[3] + `"`); err != nil {
+				t.Fatalf("cannot read strace's %q: %v", line, err)
+			}
+		}
+		calls = append(calls, m[1]+" "+about+" "+m[4]+m[5]+m[6])
+	}
+	return calls
+}
