@@ -7,6 +7,29 @@
  * syscall's number and arguments are, and how a 32-bit call is told apart.
  */
 
+/*
+ * Some kernels, like Debian's 5.10, know a handler's struct pt_regs by name only
+ * in their BTF, and the verifier lets no program read such an argument. Before
+ * 5.15 (dd6e10fbd9fb, "bpf: Add bpf_task_pt_regs() helper", the mark of newer
+ * ones) the registers are taken from where they were saved: at the top of the
+ * stack.
+ */
+#define HAVE_TYPED_REGS bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_task_pt_regs)
+#define THREAD_SIZE (4 * 4096) /* arch/x86/include/asm/page_64_types.h */
+
+static __always_inline const struct pt_regs *handler_regs(const __u64 *ctx)
+{
+	if (HAVE_TYPED_REGS)
+		return (const struct pt_regs *)ctx[0];
+	return (struct pt_regs *)(task_read(stack) + THREAD_SIZE) - 1;
+}
+
+#define REG(from, name)                                                                    \
+	({                                                                                 \
+		const struct pt_regs *saved = (from);                                      \
+		HAVE_TYPED_REGS ? (unsigned long)saved->name : BPF_CORE_READ(saved, name); \
+	})
+
 #if defined(__TARGET_ARCH_x86)
 
 #define NR_64(x86_64, i386, arm64, arm) x86_64
@@ -26,14 +49,14 @@ static __always_inline enum abi current_abi(void)
 
 static __always_inline __u32 syscall_nr(const struct pt_regs *regs)
 {
-	return regs->orig_ax;
+	return REG(regs, orig_ax);
 }
 
 /* ARG(regs, abi, n) is the nth argument, from 0. */
-#define ARG_0(regs, abi) ((abi) == ABI_32 ? (__u32)(regs)->bx : (regs)->di)
-#define ARG_1(regs, abi) ((abi) == ABI_32 ? (__u32)(regs)->cx : (regs)->si)
-#define ARG_2(regs, abi) ((abi) == ABI_32 ? (__u32)(regs)->dx : (regs)->dx)
-#define ARG_3(regs, abi) ((abi) == ABI_32 ? (__u32)(regs)->si : (regs)->r10)
+#define ARG_0(regs, abi) ((abi) == ABI_32 ? (__u32)REG(regs, bx) : REG(regs, di))
+#define ARG_1(regs, abi) ((abi) == ABI_32 ? (__u32)REG(regs, cx) : REG(regs, si))
+#define ARG_2(regs, abi) ((abi) == ABI_32 ? (__u32)REG(regs, dx) : REG(regs, dx))
+#define ARG_3(regs, abi) ((abi) == ABI_32 ? (__u32)REG(regs, si) : REG(regs, r10))
 
 #elif defined(__TARGET_ARCH_arm64)
 
@@ -50,15 +73,15 @@ static __always_inline enum abi current_abi(void)
 
 static __always_inline __u32 syscall_nr(const struct pt_regs *regs)
 {
-	return regs->syscallno;
+	return REG(regs, syscallno);
 }
 
 /* regs[0] holds the result once the call returned. */
 #define ARG_N(value, abi) ((abi) == ABI_32 ? (__u32)(value) : (value))
-#define ARG_0(regs, abi) ARG_N((regs)->orig_x0, abi)
-#define ARG_1(regs, abi) ARG_N((regs)->regs[1], abi)
-#define ARG_2(regs, abi) ARG_N((regs)->regs[2], abi)
-#define ARG_3(regs, abi) ARG_N((regs)->regs[3], abi)
+#define ARG_0(regs, abi) ARG_N(REG(regs, orig_x0), abi)
+#define ARG_1(regs, abi) ARG_N(REG(regs, regs[1]), abi)
+#define ARG_2(regs, abi) ARG_N(REG(regs, regs[2]), abi)
+#define ARG_3(regs, abi) ARG_N(REG(regs, regs[3]), abi)
 
 #else
 #error "no such architecture: give the kernel contract its registers here"

@@ -264,37 +264,42 @@ static __always_inline enum syscall of_socketcall(const struct pt_regs *regs)
  * functions of their own (arm64: some), so each syscall has a second program;
  * the tool names the function, and loads only what is needed and there.
  */
-#define ON_HANDLER(program, name)                                          \
-	SEC("fentry")                                                      \
-	int BPF_PROG(enter_##program, const struct pt_regs *regs)          \
-	{                                                                  \
-		struct call call = {regs, 0, SYS_##name, current_abi()};   \
-                                                                           \
-		return called(&call);                                      \
-	}                                                                  \
-	SEC("fexit")                                                       \
-	int BPF_PROG(exit_##program, const struct pt_regs *regs, long ret) \
-	{                                                                  \
-		struct call call = {regs, ret, SYS_##name, current_abi()}; \
-                                                                           \
-		return returned(ctx, &call);                               \
+#define HANDLER_RESULT(ctx) ((long)(ctx)[1])
+
+#define ON_HANDLER(program, name)                                                       \
+	SEC("fentry")                                                                   \
+	int enter_##program(__u64 *ctx)                                                 \
+	{                                                                               \
+		struct call call = {handler_regs(ctx), 0, SYS_##name, current_abi()};   \
+                                                                                        \
+		return called(&call);                                                   \
+	}                                                                               \
+	SEC("fexit")                                                                    \
+	int exit_##program(__u64 *ctx)                                                  \
+	{                                                                               \
+		struct call call = {handler_regs(ctx), HANDLER_RESULT(ctx), SYS_##name, \
+				    current_abi()};                                     \
+                                                                                        \
+		return returned(ctx, &call);                                            \
 	}
 #define ON_HANDLERS(name, ...) ON_HANDLER(name, name) ON_HANDLER(name##_32, name)
 
 SYSCALLS(ON_HANDLERS)
 
 SEC("fentry")
-int BPF_PROG(enter_socketcall_32, const struct pt_regs *regs)
+int enter_socketcall_32(__u64 *ctx)
 {
+	const struct pt_regs *regs = handler_regs(ctx);
 	struct call call = {regs, 0, of_socketcall(regs), ABI_32, true};
 
 	return called(&call);
 }
 
 SEC("fexit")
-int BPF_PROG(exit_socketcall_32, const struct pt_regs *regs, long ret)
+int exit_socketcall_32(__u64 *ctx)
 {
-	struct call call = {regs, ret, of_socketcall(regs), ABI_32, true};
+	const struct pt_regs *regs = handler_regs(ctx);
+	struct call call = {regs, HANDLER_RESULT(ctx), of_socketcall(regs), ABI_32, true};
 
 	return returned(ctx, &call);
 }
@@ -367,7 +372,7 @@ int BPF_PROG(sched_process_fork, struct task_struct *parent, struct task_struct 
 SEC("tp_btf/sched_process_exec")
 int BPF_PROG(sched_process_exec, struct task_struct *task)
 {
-	struct id id = { .kind = ID_PID, .value = task->tgid };
+	struct id id = {.kind = ID_PID, .value = task->tgid};
 	__u8 yes = 1;
 
 	if (shared.tool && task->real_parent->tgid == shared.tool)

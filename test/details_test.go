@@ -1,6 +1,7 @@
 package test
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
@@ -13,6 +14,8 @@ import (
 	"testing"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/copenclose/copenclose/docs"
 )
 
 // What the trigger program did, it says as JSON, and copenclose must say the same
@@ -81,12 +84,7 @@ func compareEvents(t *testing.T, shown, did []event) {
 // validate checks lines against the schema.
 func validate(t *testing.T, lines string) {
 	t.Helper()
-	file, err := os.Open(fromEnvironment("SCHEMA", "../docs/event.schema.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer file.Close()
-	document, err := jsonschema.UnmarshalJSON(file)
+	document, err := jsonschema.UnmarshalJSON(bytes.NewReader(docs.EventSchema))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -366,7 +364,7 @@ func callOf(e event) string {
 	return e.text("syscall") + " " + about + " " + result
 }
 
-var straceLine = regexp.MustCompile(`^(\w+)\((?:(-?\d+)|(?:(?:AT_FDCWD|\d+), )?"((?:[^"\\]|\\.)*)").* = (?:\? (\w+)|-1 (\w+)|(-?\d+))`)
+var straceLine = regexp.MustCompile(`^(\w+)\((?:(?:(?:AT_FDCWD|\d+), )?"((?:[^"\\]|\\.)*)"|(-?\d+)).* = (?:\? (\w+)|-1 (\w+)|(-?\d+))`)
 
 // straceCalls reads what strace -ff wrote of one thread.
 func straceCalls(t *testing.T, file string) (calls []string) {
@@ -382,9 +380,9 @@ func straceCalls(t *testing.T, file string) (calls []string) {
 		if m == nil {
 			t.Fatalf("cannot read strace's %q", line)
 		}
-		about := m[2]
+		about := m[3]
 		if about == "" {
-			if about, err = strconv.Unquote(`"` + m[3] + `"`); err != nil {
+			if about, err = strconv.Unquote(`"` + m[2] + `"`); err != nil {
 				t.Fatalf("cannot read strace's %q: %v", line, err)
 			}
 		}

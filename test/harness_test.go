@@ -64,7 +64,8 @@ var attachWays = sync.OnceValues(func() ([]string, error) {
 	cmd := exec.Command(copenclose, "--duration", "1ms")
 	said, err := cmd.CombinedOutput()
 	if err != nil {
-		return nil, fmt.Errorf("%w\n%s", err, said)
+		why, _ := exec.Command(copenclose, "--verbose", "--duration", "1ms").CombinedOutput()
+		return nil, fmt.Errorf("%w\n%s%s", err, said, why)
 	}
 	chosen := readyLine.FindSubmatch(said)
 	if chosen == nil {
@@ -72,7 +73,8 @@ var attachWays = sync.OnceValues(func() ([]string, error) {
 	}
 	way := string(chosen[2])
 	if expected := os.Getenv("EXPECT_ATTACH"); expected != "" && way != expected {
-		return nil, fmt.Errorf("auto chose %s here, expected %s", way, expected)
+		why, _ := exec.Command(copenclose, "--attach", expected, "--verbose", "--duration", "1ms").CombinedOutput()
+		return nil, fmt.Errorf("auto chose %s here, expected %s, which says:\n%s", way, expected, why)
 	}
 	if way == "fentry" {
 		return []string{"fentry", "tracepoint"}, nil

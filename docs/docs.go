@@ -1,0 +1,9 @@
+// Package docs holds what is documented in a form that programs read.
+package docs
+
+import _ "embed"
+
+// EventSchema is the JSON Schema of a line of copenclose -o json.
+//
+//go:embed event.schema.json
+var EventSchema []byte
