@@ -98,6 +98,12 @@ func (c *clock) append(b []byte, monotonic uint64) []byte {
 	return append(b, c.zulu...)
 }
 
+// same tells whether append would append what it did last.
+func (c *clock) same(monotonic uint64) bool {
+	since := int64(monotonic) + c.offset - c.second*int64(time.Second)
+	return c.digits == 0 && c.style != Delta && since >= 0 && since < int64(time.Second)
+}
+
 func (c *clock) formatSecond(second int64) {
 	c.second = second
 	if c.style == Unix {

@@ -1,6 +1,7 @@
 package output
 
 import (
+	"strings"
 	"unicode"
 	"unicode/utf8"
 )
@@ -11,28 +12,54 @@ import (
 // C string, bytes that are no UTF-8 \xNN, and so does a space where spaces is
 // false. Reading the escapes gives back the bytes.
 func appendEscaped(b, text []byte, spaces bool) []byte {
-	for i := 0; i < len(text); {
-		c := text[i]
-		if c > ' ' && c < 0x7f && c != '\\' || c == ' ' && spaces {
-			b = append(b, c)
-			i++
-			continue
+	plain := &plainWord
+	if spaces {
+		plain = &plainText
+	}
+	for {
+		n := plain.prefix(text)
+		b = append(b, text[:n]...)
+		if text = text[n:]; len(text) == 0 {
+			return b
 		}
-		r, size := utf8.DecodeRune(text[i:])
-		switch {
+		r, size := utf8.DecodeRune(text)
+		switch c := text[0]; {
 		case c == '\\':
 			b = append(b, `\\`...)
 		case r == utf8.RuneError && size == 1, c <= ' ', c == 0x7f:
 			b = appendByteEscape(b, c)
 		case printable(r):
-			b = append(b, text[i:i+size]...)
+			b = append(b, text[:size]...)
 		default:
 			b = appendRuneEscape(b, r)
 		}
-		i += size
+		text = text[size:]
 	}
-	return b
 }
+
+// byteSet is a set of bytes.
+type byteSet [256]bool
+
+// prefix is how many bytes at the start of text are in the set.
+func (s *byteSet) prefix(text []byte) int {
+	for i, c := range text {
+		if !s[c] {
+			return i
+		}
+	}
+	return len(text)
+}
+
+// printableBut is the set of printable ASCII without some.
+func printableBut(without string) (s byteSet) {
+	for c := byte(' '); c < 0x7f; c++ {
+		s[c] = strings.IndexByte(without, c) < 0
+	}
+	return s
+}
+
+// What is left as it is: in a last column, in another one, in JSON.
+var plainText, plainWord, plainJSON = printableBut(`\`), printableBut(` \`), printableBut(`"\`)
 
 func appendByteEscape(b []byte, c byte) []byte {
 	switch c {

@@ -14,6 +14,11 @@ import (
 // its exact bytes in base64 under its key with _base64 behind it.
 type jsonLines struct {
 	clock clock
+	// The keys that say who, of the event before: most events come from the
+	// process that the one before came from.
+	before bpf.Event
+	ppid   uint32
+	who    []byte
 }
 
 func newJSONLines() *jsonLines { return &jsonLines{clock: newClock(UTC, Nanoseconds)} }
@@ -25,14 +30,10 @@ func (j *jsonLines) adjust() { j.clock.adjust() }
 func (j *jsonLines) event(b []byte, r *bpf.Record) []byte {
 	b = append(b, `{"time":"`...)
 	b = append(j.clock.append(b, r.Time), '"')
-	b = appendTextKey(b, `,"hostname":`, r.Hostname())
-	b = appendUintKey(b, `,"cgroup_id":`, r.CgroupID)
-	b = appendUintKey(b, `,"pid":`, uint64(r.PID))
-	b = appendUintKey(b, `,"tid":`, uint64(r.TID))
-	b = appendUintKey(b, `,"ppid":`, uint64(r.Details.PPID))
-	b = appendUintKey(b, `,"uid":`, uint64(r.UID))
-	b = appendUintKey(b, `,"gid":`, uint64(r.GID))
-	b = appendTextKey(b, `,"comm":`, r.Comm())
+	if len(j.who) == 0 || r.Details.PPID != j.ppid || !r.SameCaller(&j.before) {
+		j.formatWho(r)
+	}
+	b = append(b, j.who...)
 	b = append(b, `,"syscall":"`...)
 	b = append(b, bpf.Syscalls[r.Syscall].Name...)
 	b = append(b, `","abi":"`...)
@@ -53,6 +54,18 @@ func (j *jsonLines) event(b []byte, r *bpf.Record) []byte {
 		b = appendUintKey(b, `,"latency_ns":`, r.Details.Latency)
 	}
 	return append(b, "}\n"...)
+}
+
+func (j *jsonLines) formatWho(r *bpf.Record) {
+	j.before, j.ppid = *r.Event, r.Details.PPID
+	b := appendTextKey(j.who[:0], `,"hostname":`, r.Hostname())
+	b = appendUintKey(b, `,"cgroup_id":`, r.CgroupID)
+	b = appendUintKey(b, `,"pid":`, uint64(r.PID))
+	b = appendUintKey(b, `,"tid":`, uint64(r.TID))
+	b = appendUintKey(b, `,"ppid":`, uint64(r.Details.PPID))
+	b = appendUintKey(b, `,"uid":`, uint64(r.UID))
+	b = appendUintKey(b, `,"gid":`, uint64(r.GID))
+	j.who = appendTextKey(b, `,"comm":`, r.Comm())
 }
 
 // appendArguments appends the keys of the call's arguments.
@@ -173,31 +186,26 @@ func appendTextKey(b []byte, key string, text []byte) []byte {
 // could act on a terminal is escaped, too.
 func appendJSONText(b, text []byte) (_ []byte, valid bool) {
 	valid = true
-	for i := 0; i < len(text); {
-		c := text[i]
-		if c >= ' ' && c < 0x7f && c != '"' && c != '\\' {
-			b = append(b, c)
-			i++
-			continue
+	for {
+		n := plainJSON.prefix(text)
+		b = append(b, text[:n]...)
+		if text = text[n:]; len(text) == 0 {
+			return b, valid
 		}
-		if c == '"' || c == '\\' {
+		r, size := utf8.DecodeRune(text)
+		switch c := text[0]; {
+		case c == '"' || c == '\\':
 			b = append(b, '\\', c)
-			i++
-			continue
-		}
-		r, size := utf8.DecodeRune(text[i:])
-		switch {
 		case r == utf8.RuneError && size == 1:
 			b = append(b, "\uFFFD"...)
 			valid = false
 		case printable(r):
-			b = append(b, text[i:i+size]...)
+			b = append(b, text[:size]...)
 		default:
 			b = appendUnicodeEscape(b, r)
 		}
-		i += size
+		text = text[size:]
 	}
-	return b, valid
 }
 
 // appendUnicodeEscape appends r as \uXXXX, above U+FFFF as a surrogate pair.

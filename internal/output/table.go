@@ -10,10 +10,16 @@ import (
 type table struct {
 	columns []Column
 	clock   clock
+	// The row before. Most events come from the process that the one before
+	// came from, so that rows begin alike: as far as the columns are the same,
+	// they are copied.
+	before bpf.Event
+	row    []byte
+	ends   []int // of each column in row
 }
 
 func newTable(columns []Column, c clock) *table {
-	t := &table{columns: columns, clock: c}
+	t := &table{columns: columns, clock: c, ends: make([]int, len(columns))}
 	for i := range t.columns {
 		if t.columns[i].Name == "time" {
 			t.columns[i].width = t.clock.width()
@@ -33,14 +39,34 @@ func (t *table) header(b []byte) []byte {
 }
 
 func (t *table) event(b []byte, r *bpf.Record) []byte {
-	last := len(t.columns) - 1
-	for i := range t.columns {
-		start := len(b)
-		b = t.columns[i].append(b, r, t, i == last)
-		b = t.pad(b, start, i)
+	first := t.firstChanged(r.Event)
+	row := t.row[:0]
+	if first > 0 {
+		row = t.row[:t.ends[first-1]]
 	}
-	b[len(b)-1] = '\n'
-	return b
+	last := len(t.columns) - 1
+	for i := first; i <= last; i++ {
+		start := len(row)
+		row = t.columns[i].append(row, r, t, i == last)
+		row = t.pad(row, start, i)
+		t.ends[i] = len(row)
+	}
+	row[len(row)-1] = '\n'
+	t.row, t.before = row, *r.Event
+	return append(b, row...)
+}
+
+// firstChanged is the first column that is not as in the row before.
+func (t *table) firstChanged(now *bpf.Event) int {
+	if len(t.row) == 0 {
+		return 0
+	}
+	for i := range t.columns {
+		if same := t.columns[i].same; same == nil || !same(now, &t.before, t) {
+			return i
+		}
+	}
+	return len(t.columns)
 }
 
 func (t *table) adjust() { t.clock.adjust() }
