@@ -291,7 +291,7 @@ func trace(c *cli.Context) (status int, err error) {
 		err = nil
 	}
 	counts, countErr := t.Counts()
-	if counts.Lost > 0 {
+	if counts.Lost+counts.Missed > 0 {
 		remark.SetOutput(os.Stderr)
 	}
 	remark.Print(summary(w, counts, t.Unread()))
@@ -362,6 +362,9 @@ func syscallNames(t *tracer.Tracer) string {
 // summary says what became of every call that was traced.
 func summary(w *output.Writer, counts tracer.Counts, unread int) string {
 	s := fmt.Sprintf("%d events shown, %d filtered, %d lost", w.Shown(), counts.Filtered, counts.Lost)
+	if counts.Missed > 0 {
+		s += fmt.Sprintf(", at most %d missed", counts.Missed)
+	}
 	if left := w.Unwritten() + uint64(unread); left > 0 {
 		s += fmt.Sprintf(", %d came too late to be shown", left)
 	}

@@ -42,11 +42,13 @@ static __always_inline void describe_given_path(struct slot *slot, __u64 user_po
 {
 	long len = bpf_probe_read_user_str(slot->text, TEXT_MAX + 1, (void *)(long)user_pointer);
 
-	if (len <= 0)
+	if (len < 0)
 		return;
 	slot->details.target = TARGET_PATH;
 	slot->details.truncated = len > TEXT_MAX;
-	slot->details.text_len = len > TEXT_MAX ? TEXT_MAX - 1 : len - 1;
+	/* Of an empty string 5.10 says that it has no byte, not even the NUL. */
+	if (len > 0)
+		slot->details.text_len = len > TEXT_MAX ? TEXT_MAX - 1 : len - 1;
 }
 
 static __always_inline struct file *file_of(__u32 fd)
@@ -133,26 +135,30 @@ static __always_inline void describe_path(struct slot *slot, const struct path *
 #define UNIX_PATH_OFFSET 2 /* offsetof(struct sockaddr_un, sun_path) */
 #define UNIX_PATH_MAX 108  /* include/uapi/linux/un.h */
 
-/* Appends the address that a unix socket is bound to. */
+/*
+ * Appends the address that a unix socket is bound to. At most another one is
+ * there already, so that all is below 128: the masks are for the verifier, and
+ * the barriers keep the compiler from knowing better.
+ */
 static __always_inline void append_unix_address(struct slot *slot, struct address *address,
 						struct sock *sk)
 {
 	struct unix_address *bound = BPF_CORE_READ((struct unix_sock *)sk, addr);
 	__u32 at = slot->details.text_len;
-	int len;
+	__u32 len;
 
 	if (!sk || !bound)
 		return;
 	len = BPF_CORE_READ(bound, len) - UNIX_PATH_OFFSET;
-	if (len <= 0 || at > TEXT_MAX)
-		return;
 	if (len > UNIX_PATH_MAX)
-		len = UNIX_PATH_MAX;
-	bpf_probe_read_kernel(&slot->text[at], len & 127,
-			      (void *)bound + bpf_core_field_offset(struct unix_address, name) +
-				      UNIX_PATH_OFFSET);
+		return;
 	address->text_len = len;
 	slot->details.text_len = at + len;
+	barrier_var(at);
+	barrier_var(len);
+	bpf_probe_read_kernel(&slot->text[at & 127], len & 127,
+			      (void *)bound + bpf_core_field_offset(struct unix_address, name) +
+				      UNIX_PATH_OFFSET);
 }
 
 /* Both ends of a socket, from the kernel's own. */

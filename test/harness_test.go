@@ -64,8 +64,7 @@ var attachWays = sync.OnceValues(func() ([]string, error) {
 	cmd := exec.Command(copenclose, "--duration", "1ms")
 	said, err := cmd.CombinedOutput()
 	if err != nil {
-		why, _ := exec.Command(copenclose, "--verbose", "--duration", "1ms").CombinedOutput()
-		return nil, fmt.Errorf("%w\n%s%s", err, said, why)
+		return nil, fmt.Errorf("%w\n%s%s", err, said, whyNot())
 	}
 	chosen := readyLine.FindSubmatch(said)
 	if chosen == nil {
@@ -73,8 +72,7 @@ var attachWays = sync.OnceValues(func() ([]string, error) {
 	}
 	way := string(chosen[2])
 	if expected := os.Getenv("EXPECT_ATTACH"); expected != "" && way != expected {
-		why, _ := exec.Command(copenclose, "--attach", expected, "--verbose", "--duration", "1ms").CombinedOutput()
-		return nil, fmt.Errorf("auto chose %s here, expected %s, which says:\n%s", way, expected, why)
+		return nil, fmt.Errorf("auto chose %s here, expected %s\n%s", way, expected, whyNot("--attach", expected))
 	}
 	if way == "fentry" {
 		return []string{"fentry", "tracepoint"}, nil
@@ -82,14 +80,33 @@ var attachWays = sync.OnceValues(func() ([]string, error) {
 	return []string{"tracepoint"}, nil
 })
 
-// everyWay runs test for each way to attach with each kind of buffer.
+// whyNot is the end of what copenclose says of a failure, the verifier's words
+// among it.
+func whyNot(args ...string) string {
+	said, _ := exec.Command(copenclose, append([]string{"--verbose", "--duration", "1ms"}, args...)...).CombinedOutput()
+	lines := strings.SplitAfter(string(said), "\n")
+	return "...\n" + strings.Join(lines[max(0, len(lines)-40):], "")
+}
+
+// everyWay runs test for each way to attach with each kind of buffer, eachAttach
+// for each way to attach: what a test is about decides, since in a VM each start
+// takes seconds.
 func everyWay(t *testing.T, test func(t *testing.T, options ...string)) {
+	runWays(t, []string{"ring", "perf"}, test)
+}
+
+func eachAttach(t *testing.T, test func(t *testing.T, options ...string)) {
+	runWays(t, []string{"ring"}, test)
+}
+
+func runWays(t *testing.T, buffers []string, test func(t *testing.T, options ...string)) {
+	t.Helper()
 	ways, err := attachWays()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, way := range ways {
-		for _, buffer := range []string{"ring", "perf"} {
+		for _, buffer := range buffers {
 			t.Run(way+"/"+buffer, func(t *testing.T) { test(t, "--attach", way, "--buffer", buffer) })
 		}
 	}
@@ -148,12 +165,11 @@ func startTo(t *testing.T, stdout io.Writer, args ...string) *run {
 	}
 	select {
 	case <-r.exited:
-		t.Fatalf("copenclose %s ended before it was ready: %s\n%s", strings.Join(args, " "), r.cmd.ProcessState, r.stderr)
+		t.Fatalf("copenclose %s ended before it was ready: %s\n%s%s", strings.Join(args, " "), r.cmd.ProcessState, r.stderr, whyNot(args...))
 	default:
 	}
-	if m := readyLine.FindStringSubmatch(r.stderr.String()); m != nil {
-		t.Logf("attach=%s buffer=%s", m[2], m[3])
-	}
+	m := r.stderr.await(t, readyLine)
+	t.Logf("attach=%s buffer=%s", m[2], m[3])
 	return r
 }
 
@@ -163,12 +179,12 @@ type result struct {
 	rows                    []row   // of a table
 	events                  []event // of JSON
 	shown, filtered, lost   int
-	unshown                 int
+	missed, unshown         int
 	status                  int
 	stdout, stderr, summary string
 }
 
-var summaryLine = regexp.MustCompile(`(?m)^copenclose: (\d+) events shown, (\d+) filtered, (\d+) lost(?:, (\d+) came too late to be shown)?$`)
+var summaryLine = regexp.MustCompile(`(?m)^copenclose: (\d+) events shown, (\d+) filtered, (\d+) lost(?:, at most (\d+) missed)?(?:, (\d+) came too late to be shown)?$`)
 
 // stop ends it as Ctrl-C does.
 func (r *run) stop() result {
@@ -202,7 +218,7 @@ func (r *run) wait() result {
 		r.t.Fatalf("no summary on stderr:\n%s", res.stderr)
 	}
 	res.summary = m[0]
-	for i, n := range []*int{&res.shown, &res.filtered, &res.lost, &res.unshown} {
+	for i, n := range []*int{&res.shown, &res.filtered, &res.lost, &res.missed, &res.unshown} {
 		*n, _ = strconv.Atoi(m[i+1])
 	}
 	if r.cmd.Stdout != io.Writer(&r.stdout) {
@@ -341,7 +357,8 @@ func inPIDNamespace(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWPID | unix.CLONE_NEWUTS}
 }
 
-// busyHost keeps the host opening and closing files until the test is over.
+// busyHost keeps the host opening and closing files until the test is over, some
+// thousand times a second.
 func busyHost(t *testing.T) (pid int) {
 	t.Helper()
 	cmd := exec.Command(trigger64, "busy")

@@ -175,10 +175,17 @@ func TestCountsToTheLast(t *testing.T) {
 		r := start(t, append(options, "-I", "--buffer-size", "32M")...)
 		p := trigger(t, trigger64, inPIDNamespace, "pairs", fmt.Sprint(pairs))
 		res := r.stop()
-		if seen := len(res.of(p.pid, p.comm)); seen+res.lost != 2*pairs || seen == 0 {
-			t.Errorf("%d rows and %d lost, want %d together", seen, res.lost, 2*pairs)
-		}
+		checkCounts(t, res, len(res.of(p.pid, p.comm)), 2*pairs)
 	})
+}
+
+// checkCounts checks that what is shown of a program, and what is lost, is all
+// that it did. Missed calls may have been its, or not.
+func checkCounts(t *testing.T, res result, seen, did int) {
+	t.Helper()
+	if seen == 0 || seen+res.lost > did || seen+res.lost+res.missed < did {
+		t.Errorf("%d rows of %d calls; %s", seen, did, res.summary)
+	}
 }
 
 // What a stopped reader cannot take is lost, warned of, and counted exactly.
@@ -191,9 +198,9 @@ func TestStoppedReader(t *testing.T) {
 		r.signal(unix.SIGCONT)
 		r.stderr.await(t, regexp.MustCompile(`(?m)^copenclose: lost \d+ events$`))
 		res := r.stop()
-		seen := len(res.of(p.pid, p.comm))
-		if seen+res.lost != 2*pairs || seen == 0 || res.lost == 0 {
-			t.Errorf("%d rows and %d lost, want %d together", seen, res.lost, 2*pairs)
+		checkCounts(t, res, len(res.of(p.pid, p.comm)), 2*pairs)
+		if res.lost == 0 {
+			t.Errorf("nothing was lost of a buffer that was too small: %s", res.summary)
 		}
 	})
 }
@@ -240,7 +247,7 @@ func TestSingleEvent(t *testing.T) {
 // However it ends, it ends with 0, prints what was recorded, and leaves nothing
 // in the kernel.
 func TestEnds(t *testing.T) {
-	everyWay(t, func(t *testing.T, options ...string) {
+	eachAttach(t, func(t *testing.T, options ...string) {
 		for name, test := range map[string]func(t *testing.T){
 			"SIGINT":  func(t *testing.T) { endBySignal(t, unix.SIGINT, options) },
 			"SIGTERM": func(t *testing.T) { endBySignal(t, unix.SIGTERM, options) },

@@ -357,9 +357,9 @@ func (o *object) detach() {
 	_, _, _ = unix.Syscall(unix.SYS_MEMBARRIER, membarrierGlobal, 0, 0)
 }
 
-// counts adds up the counters of all CPUs, and the calls that the kernel did not
-// show to a program because it was running already on that CPU (5.12; 9ed9e9ba2337,
-// "bpf: Count the number of times recursion was prevented").
+// counts adds up the counters of all CPUs, and those that the kernel has of each
+// program (5.12; 9ed9e9ba2337, "bpf: Count the number of times recursion was
+// prevented").
 func (o *object) counts() (Counts, error) {
 	m, err := o.module.GetMap(bpf.CountersMap)
 	if err != nil {
@@ -378,7 +378,7 @@ func (o *object) counts() (Counts, error) {
 	for _, program := range o.programs {
 		var info C.struct_bpf_prog_info
 		if C.prog_info(C.int(program.FileDescriptor()), &info) == 0 {
-			c.Lost += uint64(info.recursion_misses)
+			c.Missed += uint64(info.recursion_misses)
 		}
 	}
 	return c, nil

@@ -240,7 +240,11 @@ func (t *Tracer) abandon(err error) error {
 // Counts is what became of the calls that the Sink did not get.
 type Counts struct {
 	Filtered uint64 // left out in the kernel, as asked
-	Lost     uint64 // no room in the buffer, or the program was held up
+	Lost     uint64 // no room in the buffer
+	// Missed is how many calls the kernel did not show to a program because the
+	// one before it on that CPU had been preempted in the program. Some of them
+	// would have been filtered, and on the tracepoint, been of other syscalls.
+	Missed uint64
 }
 
 // Counts may be called at any time and from any goroutine, but not after Close.

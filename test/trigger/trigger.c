@@ -545,8 +545,10 @@ int main(int argc, char **argv)
 	} else if (!strcmp(what, "details") && argc > 2) {
 		details(argv[2]);
 	} else if (!strcmp(what, "busy")) {
-		for (;;)
-			pairs(1000);
+		for (;;) {
+			pairs(10);
+			usleep(2000);
+		}
 	} else {
 		usage();
 	}

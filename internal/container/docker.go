@@ -1,0 +1,14 @@
+package container
+
+var docker = engine{
+	name: "docker",
+	match: func(path []string) (string, bool) {
+		if id, ok := unitID(own(path), "docker"); ok {
+			return id, true
+		}
+		// With the cgroupfs driver the name is the bare id, below whatever
+		// --cgroup-parent says. Podman names its pods like that.
+		return own(path), isID(own(path)) && parent(path) != podmanParent
+	},
+	sockets: []string{"/run/docker.sock", "/run/user/*/docker.sock"},
+}

@@ -1,0 +1,320 @@
+package container
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// impatient makes the waits for runtimes short.
+func impatient(t *testing.T) {
+	before := []time.Duration{answerTimeout, firstRetry, lastRetry, firstRepeat}
+	answerTimeout, firstRetry, lastRetry, firstRepeat = 300*time.Millisecond, time.Millisecond, 10*time.Millisecond, time.Millisecond
+	t.Cleanup(func() { answerTimeout, firstRetry, lastRetry, firstRepeat = before[0], before[1], before[2], before[3] })
+}
+
+// dockerServer speaks the API of Docker for the containers in it.
+type dockerServer struct {
+	mu         sync.Mutex
+	containers map[string]map[string]any
+	asked      [][]string    // the ids in each question
+	hold       chan struct{} // answers wait until it is closed
+	arrived    chan struct{} // a question came
+}
+
+func newDockerServer(containers ...map[string]any) *dockerServer {
+	s := &dockerServer{containers: make(map[string]map[string]any), arrived: make(chan struct{}, 1000)}
+	for _, c := range containers {
+		s.containers[c["Id"].(string)] = c
+	}
+	return s
+}
+
+func running(id, name, image string) map[string]any {
+	return map[string]any{"Id": id, "Names": []string{"/other/link", "/" + name}, "Image": image, "State": "running"}
+}
+
+func (s *dockerServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	switch r.URL.Path {
+	case "/_ping":
+		fmt.Fprint(w, "OK")
+	case "/containers/json":
+		var filters map[string][]string
+		if err := json.Unmarshal([]byte(r.URL.Query().Get("filters")), &filters); err != nil || r.URL.Query().Get("all") != "1" {
+			http.Error(w, "bad question", http.StatusBadRequest)
+			return
+		}
+		s.mu.Lock()
+		s.asked = append(s.asked, filters["id"])
+		hold := s.hold
+		s.mu.Unlock()
+		s.arrived <- struct{}{}
+		if hold != nil {
+			select {
+			case <-hold:
+			case <-r.Context().Done():
+				return
+			}
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		list := []map[string]any{}
+		for _, id := range filters["id"] {
+			if c, ok := s.containers[id]; ok {
+				list = append(list, c)
+			}
+		}
+		_ = json.NewEncoder(w).Encode(list)
+	default:
+		http.NotFound(w, r)
+	}
+}
+
+// serve listens on a socket, which it returns.
+func serve(t *testing.T, socket string, handler http.Handler) *httptest.Server {
+	t.Helper()
+	listener, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewUnstartedServer(handler)
+	server.Listener.Close()
+	server.Listener = listener
+	server.Start()
+	t.Cleanup(server.Close)
+	return server
+}
+
+// socketPath is short enough for a socket, which t.TempDir may not be.
+func socketPath(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return filepath.Join(dir, "s")
+}
+
+func hasName(name string) func(change) bool {
+	return func(c change) bool { return c.c != nil && c.c.Name == name }
+}
+
+func TestDockerNames(t *testing.T) {
+	socket := socketPath(t)
+	kubelet := running(idB, "k8s_app_shop_prod_uid_0", "busybox")
+	kubelet["Labels"] = map[string]string{
+		"io.kubernetes.pod.name": "shop", "io.kubernetes.pod.namespace": "prod",
+		"io.kubernetes.pod.uid": "uid", "io.kubernetes.container.name": "app",
+	}
+	serve(t, socket, newDockerServer(running(idA, "web", "nginx:1"), kubelet))
+	r, changes := registry(t, Config{Sockets: []string{socket}})
+	r.Made(1, "/docker/"+idA)
+	started(t, r)
+	until(t, changes, "the name of one that ran", hasName("web"))
+	if c := wantLookup(t, r, 1, idA, true); c.Image != "nginx:1" || c.Label() != "web" {
+		t.Errorf("%+v", c)
+	}
+
+	before := wantLookup(t, r, 1, idA, true)
+	r.Made(2, "/docker/"+idB)
+	r.Made(3, "/docker/"+idB+"/inside")
+	until(t, changes, "the name of one that started, for its own cgroup", func(c change) bool { return c.cgroup == 2 && hasName("app")(c) })
+	until(t, changes, "and the one inside", func(c change) bool { return c.cgroup == 3 && hasName("app")(c) })
+	if c := wantLookup(t, r, 3, idB, true); c.Label() != "shop/app" || c.Namespace != "prod" || c.PodUID != "uid" {
+		t.Errorf("%+v", c)
+	}
+	if wantLookup(t, r, 1, idA, true) != before {
+		t.Error("a container changed without news")
+	}
+}
+
+// A container's cgroup is there before the runtime lists it, and before it runs.
+func TestAskedAgain(t *testing.T) {
+	impatient(t)
+	socket := socketPath(t)
+	server := newDockerServer()
+	serve(t, socket, server)
+	r, changes := registry(t, Config{Sockets: []string{socket}})
+	r.Made(1, "/docker/"+idA)
+	started(t, r)
+	<-server.arrived
+	server.mu.Lock()
+	created := running(idA, "web", "nginx")
+	created["State"] = "created"
+	server.containers[idA] = created
+	server.mu.Unlock()
+	until(t, changes, "the name", hasName("web"))
+}
+
+// 100 containers that start while one question is open make one more.
+func TestCoalesces(t *testing.T) {
+	socket := socketPath(t)
+	server := newDockerServer(running(idA, "first", "busybox"))
+	for i := range 100 {
+		id := fmt.Sprintf("%064x", i)
+		server.containers[id] = running(id, fmt.Sprint("c", i), "busybox")
+	}
+	server.hold = make(chan struct{})
+	serve(t, socket, server)
+	r, changes := registry(t, Config{Sockets: []string{socket}})
+	r.Made(1, "/docker/"+idA)
+	started(t, r)
+	<-server.arrived
+	for i := range 100 {
+		r.Made(uint64(1000+i), fmt.Sprintf("/docker/%064x", i))
+	}
+	handled(t, r, changes)
+	close(server.hold)
+	for range 100 {
+		until(t, changes, "a name", func(c change) bool { return c.c != nil && strings.HasPrefix(c.c.Name, "c") })
+	}
+	server.mu.Lock()
+	defer server.mu.Unlock()
+	if len(server.asked) != 2 || len(server.asked[1]) != 100 {
+		t.Errorf("%d questions", len(server.asked))
+	}
+}
+
+// What a runtime may do, and the note that is due then.
+func TestTrouble(t *testing.T) {
+	impatient(t)
+	for _, test := range []struct {
+		name string
+		make func(t *testing.T, socket string)
+		note string
+	}{
+		{"absent", func(*testing.T, string) {}, "no such file"},
+		{"refusing", func(t *testing.T, socket string) {
+			listener, err := net.Listen("unix", socket)
+			if err != nil {
+				t.Fatal(err)
+			}
+			listener.(*net.UnixListener).SetUnlinkOnClose(false)
+			listener.Close()
+		}, "refused"},
+		{"failing", func(t *testing.T, socket string) {
+			serve(t, socket, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				http.Error(w, "out of order", http.StatusInternalServerError)
+			}))
+		}, "out of order"},
+		{"hung", func(t *testing.T, socket string) {
+			listener, err := net.Listen("unix", socket)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { listener.Close() })
+		}, "no answer within"},
+		{"breaking off", func(t *testing.T, socket string) {
+			listener, err := net.Listen("unix", socket)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { listener.Close() })
+			go func() {
+				for {
+					c, err := listener.Accept()
+					if err != nil {
+						return
+					}
+					c.Close()
+				}
+			}()
+		}, "neither the API of Docker nor CRI"},
+		{"talking nonsense", func(t *testing.T, socket string) {
+			serve(t, socket, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "[{") }))
+		}, "decode"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			socket := socketPath(t)
+			test.make(t, socket)
+			notes := make(chan string, 100)
+			r, changes := registry(t, Config{Sockets: []string{socket}, Note: func(s string) { notes <- s }})
+			r.Made(1, "/docker/"+idA)
+			started(t, r)
+			note := until(t, notes, "the note", func(string) bool { return true })
+			if !strings.Contains(note, test.note) || !strings.Contains(note, socket) || strings.Contains(note, "\n") {
+				t.Errorf("note: %s", note)
+			}
+			wantLookup(t, r, 1, idA, true)
+
+			// It comes back.
+			os.Remove(socket)
+			serve(t, socket, newDockerServer(running(idA, "web", "nginx")))
+			until(t, changes, "the name", hasName("web"))
+			if len(notes) > 0 {
+				t.Errorf("another note: %s", <-notes)
+			}
+		})
+	}
+}
+
+func TestRestarting(t *testing.T) {
+	impatient(t)
+	socket := socketPath(t)
+	server := serve(t, socket, newDockerServer(running(idA, "web", "nginx")))
+	notes := make(chan string, 100)
+	r, changes := registry(t, Config{Sockets: []string{socket}, Note: func(s string) { notes <- s }})
+	r.Made(1, "/docker/"+idA)
+	started(t, r)
+	until(t, changes, "a name", hasName("web"))
+	server.Close()
+	r.Made(2, "/docker/"+idB)
+	until(t, notes, "the note", func(string) bool { return true })
+	serve(t, socket, newDockerServer(running(idB, "new", "nginx")))
+	until(t, changes, "a name after it came back", hasName("new"))
+	wantLookup(t, r, 1, idA, true)
+}
+
+func TestSettle(t *testing.T) {
+	socket := socketPath(t)
+	serve(t, socket, newDockerServer(running(idA, "web", "nginx")))
+	r, _ := registry(t, Config{Sockets: []string{socket}})
+	for i, id := range []string{idA, idB} {
+		if err := os.MkdirAll(filepath.Join(r.tree.dir, "docker", id), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		r.Made(uint64(1+i), "/docker/"+id)
+	}
+	started(t, r)
+	if err := r.Settle(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var labels []string
+	for _, c := range r.List() {
+		labels = append(labels, c.Label())
+	}
+	if want := []string{idB[:12], "web"}; !slices.Equal(labels, want) {
+		t.Errorf("got %q, want %q", labels, want)
+	}
+}
+
+func TestNoSocket(t *testing.T) {
+	i := slices.IndexFunc(engines, func(e engine) bool { return e.name == "cri-o" })
+	before := engines[i].sockets
+	engines[i].sockets = []string{filepath.Join(t.TempDir(), "*", "crio.sock")}
+	t.Cleanup(func() { engines[i].sockets = before })
+	notes := make(chan string, 100)
+	r, changes := registry(t, Config{Note: func(s string) { notes <- s }})
+	r.Made(1, "/x/crio-"+idA+".scope")
+	r.Made(2, "/x/crio-"+idB+".scope")
+	started(t, r)
+	note := until(t, notes, "the note", func(string) bool { return true })
+	if !strings.Contains(note, "cri-o") || !strings.Contains(note, "crio.sock") {
+		t.Errorf("note: %s", note)
+	}
+	r.Made(3, "/x/crio-"+idC+".scope")
+	until(t, changes, "the third", func(c change) bool { return c.cgroup == 3 })
+	if len(notes) > 0 {
+		t.Errorf("another note: %s", <-notes)
+	}
+}

@@ -1,0 +1,189 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// matrix is what the machines have in common.
+type matrix struct {
+	dir    string // cache of kernels, and logs
+	image  string // root file system, never written to
+	accel  string
+	goTool string
+	limit  time.Duration
+	files  []string // go to /t
+	args   []string // of the test binary
+}
+
+// test boots one release, runs the tests there and reads their results.
+func (m matrix) test(ctx context.Context, r release) (res result) {
+	res.release, res.kernel = r, r.name
+	start := time.Now()
+	defer func() { res.took = time.Since(start) }()
+
+	kernel, err := m.fetch(ctx, r)
+	if err != nil {
+		res.err = err
+		return res
+	}
+	version, err := os.ReadFile(filepath.Join(kernel, "version"))
+	if err != nil {
+		res.err = err
+		return res
+	}
+	res.version = strings.TrimSpace(string(version))
+	if !strings.HasPrefix(res.version, r.name+".") {
+		res.kernel = strings.Join(strings.SplitN(res.version, ".", 3)[:2], ".")
+	}
+
+	work := filepath.Join(m.dir, "run", r.name)
+	logs := filepath.Join(m.dir, "log")
+	for _, dir := range []string{work, logs} {
+		if res.err = os.MkdirAll(dir, 0o755); res.err != nil {
+			return res
+		}
+	}
+	res.consoleLog = filepath.Join(logs, r.name+"-console.log")
+	res.testLog = filepath.Join(logs, r.name+"-test.log")
+	raw := filepath.Join(work, "test.out")
+
+	initrd := filepath.Join(work, "initrd")
+	if res.err = m.writeInitrd(ctx, initrd, kernel, m.runScript(res.kernel, r.podman)); res.err != nil {
+		return res
+	}
+	// A machine that was stopped has results, too.
+	res.err = m.boot(ctx, filepath.Join(kernel, "vmlinuz"), initrd, res.consoleLog, raw)
+	if err := res.read(m.goTool, raw); res.err == nil {
+		res.err = err
+	}
+	return res
+}
+
+// fetch returns the folder with the release's kernel. It is fetched again when
+// the way to fetch it has changed.
+func (m matrix) fetch(ctx context.Context, r release) (string, error) {
+	dir := filepath.Join(m.dir, "kernel", r.suite)
+	if newer(filepath.Join(dir, "initramfs.zst"), "test/vm/fetch-kernel", "test/vm/init") {
+		return dir, nil
+	}
+	out, err := exec.CommandContext(ctx, "test/vm/fetch-kernel", r.suite, dir).CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("kernel %s could not be had from %s: %w\n%s", r.name, r.suite, err, out)
+	}
+	return dir, nil
+}
+
+// newer reports whether the file exists and is younger than all of the others.
+func newer(file string, others ...string) bool {
+	made, err := os.Stat(file)
+	if err != nil {
+		return false
+	}
+	for _, other := range others {
+		if from, err := os.Stat(other); err != nil || from.ModTime().After(made.ModTime()) {
+			return false
+		}
+	}
+	return true
+}
+
+// writeInitrd writes the test files as an uncompressed archive, which the
+// kernel wants first, with the kernel's own compressed one behind it.
+func (m matrix) writeInitrd(ctx context.Context, initrd, kernel, script string) error {
+	stage := initrd + ".tree"
+	if err := os.RemoveAll(stage); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Join(stage, "t"), 0o755); err != nil {
+		return err
+	}
+	names := []string{"t", "t/run"}
+	for _, file := range append([]string{"test/vm/guest"}, m.files...) {
+		path, err := filepath.Abs(file)
+		if err != nil {
+			return err
+		}
+		name := "t/" + filepath.Base(file)
+		if err := os.Symlink(path, filepath.Join(stage, name)); err != nil {
+			return err
+		}
+		names = append(names, name)
+	}
+	if err := os.WriteFile(filepath.Join(stage, "t/run"), []byte(script), 0o755); err != nil {
+		return err
+	}
+
+	out, err := os.Create(initrd)
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	cpio := exec.CommandContext(ctx, "cpio", "--create", "--format=newc", "--dereference", "--owner=0:0", "--quiet")
+	cpio.Dir = stage
+	cpio.Stdin = strings.NewReader(strings.Join(names, "\n") + "\n")
+	cpio.Stdout = out
+	cpio.Stderr = os.Stderr
+	if err := cpio.Run(); err != nil {
+		return fmt.Errorf("archiving the test files: %w", err)
+	}
+	own, err := os.Open(filepath.Join(kernel, "initramfs.zst"))
+	if err != nil {
+		return err
+	}
+	defer own.Close()
+	if _, err := io.Copy(out, own); err != nil {
+		return err
+	}
+	return out.Close()
+}
+
+// runScript is what the guest runs: the tests, with their marks for test2json,
+// and a time limit that leaves room for a goroutine dump.
+func (m matrix) runScript(kernel string, podman bool) string {
+	script := "#!/bin/sh\n" +
+		"export COPENCLOSE=/t/copenclose TRIGGER=/t/trigger TRIGGER32=/t/trigger32 COPENCLOSE_VM=1\n" +
+		"export EXPECT_ATTACH=fentry KERNEL=" + kernel + "\n"
+	if podman {
+		script += "export PODMAN=1\n"
+	}
+	script += fmt.Sprintf("exec /t/e2e.test -test.v=test2json -test.timeout=%s", m.limit*9/10)
+	for _, arg := range m.args {
+		script += " '" + strings.ReplaceAll(arg, "'", `'\''`) + "'"
+	}
+	return script + "\n"
+}
+
+// boot runs a machine until it powers off. The first serial line is the
+// console; the second has the tests' output and nothing else.
+func (m matrix) boot(ctx context.Context, kernel, initrd, console, tests string) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, m.limit,
+		fmt.Errorf("the machine ran for more than %s", m.limit))
+	defer cancel()
+	qemu := exec.CommandContext(ctx, "qemu-system-x86_64",
+		"-accel", m.accel, "-cpu", "max", "-smp", "2", "-m", "2048",
+		"-nodefaults", "-no-reboot", "-display", "none",
+		"-kernel", kernel, "-initrd", initrd,
+		"-append", "console=ttyS0 quiet panic=-1",
+		"-drive", "file="+m.image+",format=raw,if=virtio,snapshot=on,cache=unsafe",
+		"-serial", "file:"+console, "-serial", "file:"+tests)
+	out, err := qemu.CombinedOutput()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	var notFound *exec.Error
+	if errors.As(err, &notFound) {
+		return fmt.Errorf("%w (make vm-deps installs it)", err)
+	}
+	if err != nil {
+		return fmt.Errorf("qemu: %w\n%s", err, out)
+	}
+	return nil
+}

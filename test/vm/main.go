@@ -1,0 +1,102 @@
+// Command vm boots Debian's kernels in virtual machines, runs the end-to-end
+// tests in each, and prints one table.
+//
+//	vm [FLAGS] FILE... [-- ARGUMENT...]
+//
+// Each FILE is there in the guest as /t/NAME; one of them is e2e.test, a Go
+// test binary, which is run with the arguments.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// release is a line of kernels and the Debian suite that has it.
+type release struct {
+	name, suite string
+	// moving is set where the suite goes on to the next kernel, so that the
+	// name may be gone from the archive tomorrow.
+	moving bool
+	// podman is set where Podman's containers with mapped users run: crun
+	// maps the mounts for them, which came with 5.12 (mount_setattr).
+	podman bool
+}
+
+var releases = []release{
+	{name: "5.10", suite: "bullseye"},
+	{name: "6.1", suite: "bookworm", podman: true},
+	{name: "6.12", suite: "trixie", podman: true},
+	{name: "7.2", suite: "sid", podman: true, moving: true},
+}
+
+func main() {
+	var m matrix
+	kernels := flag.String("kernels", "5.10 6.1 6.12 7.2", "kernels to boot, separated by spaces")
+	jobs := flag.Int("jobs", 2, "virtual machines that run at once")
+	flag.StringVar(&m.dir, "dir", "build/vm", "where kernels and logs are kept")
+	flag.StringVar(&m.image, "image", "", "ext4 image with the root file system")
+	flag.StringVar(&m.accel, "accel", "tcg,thread=single", "QEMU's accelerator")
+	flag.StringVar(&m.goTool, "go", "go", "the go command")
+	flag.DurationVar(&m.limit, "timeout", 20*time.Minute, "longest time a virtual machine may run")
+	flag.Parse()
+	m.files, m.args = flag.Args(), nil
+	if i := slices.Index(m.files, "--"); i >= 0 {
+		m.files, m.args = m.files[:i], m.files[i+1:]
+	}
+
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	chosen, err := choose(*kernels)
+	if err == nil {
+		err = report(os.Stdout, m.run(ctx, chosen, *jobs))
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "vm:", err)
+		stop()
+		os.Exit(1)
+	}
+}
+
+func choose(names string) ([]release, error) {
+	var chosen []release
+	for _, name := range strings.Fields(names) {
+		i := slices.IndexFunc(releases, func(r release) bool { return r.name == name })
+		if i < 0 {
+			return nil, fmt.Errorf("no kernel %q: choose of %v", name, releases)
+		}
+		chosen = append(chosen, releases[i])
+	}
+	if len(chosen) == 0 {
+		return nil, errors.New("no kernel chosen")
+	}
+	return chosen, nil
+}
+
+func (r release) String() string { return r.name }
+
+// run tests the releases, some at once, and returns a result for each, in their order.
+func (m matrix) run(ctx context.Context, chosen []release, jobs int) []result {
+	results := make([]result, len(chosen))
+	slots := make(chan struct{}, max(jobs, 1))
+	var running sync.WaitGroup
+	for i, r := range chosen {
+		running.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			results[i] = m.test(ctx, r)
+			fmt.Fprintln(os.Stderr, results[i].summary())
+		})
+	}
+	running.Wait()
+	return results
+}

@@ -1,0 +1,41 @@
+# The end-to-end tests on several kernels, each in a virtual machine.
+
+KERNELS    ?= 5.10 6.1 6.12 7.2
+# Where KVM works, VM_ACCEL=kvm is faster. Multi-threaded TCG is not used: it
+# panics now and then while the kernel patches its own text.
+VM_ACCEL   ?= tcg,thread=single
+VM_TIMEOUT ?= 20m
+
+VM_DIR     := build/vm
+VM_IMAGE   := $(VM_DIR)/root.img
+VM_TEST    := $(VM_DIR)/e2e.test
+
+.PHONY: test-vm
+test-vm: ## Run the tests on other kernels in VMs: KERNELS="6.1 7.2" ARGS="-test.run=Podman"
+	$(Q)$(MAKE) --no-print-directory deps vm-deps
+	$(Q)$(MAKE) --no-print-directory vm-run
+
+.PHONY: vm-deps
+vm-deps: ## Install what the VMs need (Debian packages)
+	$(Q)$(SUDO) packaging/install-missing qemu-system-x86 mmdebstrap debian-archive-keyring \
+		e2fsprogs cpio zstd xz-utils kmod gcc-multilib
+
+.PHONY: vm-run
+vm-run: $(VM_IMAGE) $(STATIC) $(TRIGGERS) vm-test-binary
+	$(Q)CGO_ENABLED=0 $(GO) run ./test/vm -go '$(GO)' -kernels '$(KERNELS)' -accel '$(VM_ACCEL)' \
+		-timeout '$(VM_TIMEOUT)' -dir $(VM_DIR) -image $(VM_IMAGE) \
+		$(STATIC) $(TRIGGERS) $(VM_TEST) -- $(ARGS)
+
+# Go knows best whether it is up to date.
+.PHONY: vm-test-binary
+vm-test-binary:
+	@echo '  GO       $(VM_TEST)'
+	@mkdir -p $(VM_DIR)
+	$(Q)CGO_ENABLED=0 $(GO) test -c -o $(VM_TEST) ./test
+
+$(VM_IMAGE): test/vm/root-image test/images/httpd/httpd.conf
+	@echo '  IMAGE    $@'
+	@mkdir -p $(@D)
+	@# The package lists are fetched as the user, before root needs them.
+	$(Q)packaging/apt-suite trixie indextargets >/dev/null
+	$(Q)$(SUDO) test/vm/root-image trixie $@
