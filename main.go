@@ -17,7 +17,9 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 
+	"github.com/copenclose/copenclose/internal/attribution"
 	"github.com/copenclose/copenclose/internal/command"
+	"github.com/copenclose/copenclose/internal/container"
 	"github.com/copenclose/copenclose/internal/option"
 	"github.com/copenclose/copenclose/internal/output"
 	"github.com/copenclose/copenclose/internal/tracer"
@@ -75,11 +77,12 @@ func newApp() *cli.App {
 	return &cli.App{
 		Name:                   "copenclose",
 		Usage:                  "show every open, connect, accept and close, live and per container",
-		UsageText:              "copenclose [FLAGS]\ncopenclose [FLAGS] -- COMMAND [ARGS]",
+		UsageText:              "copenclose [FLAGS]\ncopenclose [FLAGS] -- COMMAND [ARGS]\ncopenclose containers [-o json]",
 		Version:                described,
 		HideHelpCommand:        true,
 		UseShortOptionHandling: true,
 		Flags:                  flags,
+		Commands:               []*cli.Command{containersCommand},
 		OnUsageError:           func(_ *cli.Context, err error, _ bool) error { return usageError{err} },
 		ExitErrHandler:         func(*cli.Context, error) {},
 	}
@@ -102,6 +105,8 @@ var (
 	errnos     option.Errnos
 	paths      option.Paths
 	cgroups    option.Cgroups
+	chosen     option.Containers
+	sockets    option.List
 )
 
 const (
@@ -129,6 +134,7 @@ func value(category, name, alias string, v cli.Generic, usage string) cli.Flag {
 
 var flags = []cli.Flag{
 	toggle(whatCategory, "ignore-host-ns", "I", "leave out what the host does, show only containers"),
+	value(whatCategory, "container", "c", &chosen, "only these containers: `LIST` of names, id prefixes, hostnames, pods or images, with * and ?; !PATTERN leaves out"),
 	value(whatCategory, "syscall", "s", &syscalls, "only these: `LIST` of names or groups (open, accept, connect, close), !NAME leaves out"),
 	value(whatCategory, "pid", "p", &pids, "only these processes: `LIST` of PIDs, as the host numbers them"),
 	toggle(whatCategory, "follow", "", "with --pid: their children, too, and theirs"),
@@ -156,6 +162,8 @@ var flags = []cli.Flag{
 	value(kernelCategory, "attach", "", way, "`WAY` to attach: auto, fentry (to the syscall handlers) or tracepoint (to sys_exit)"),
 	value(kernelCategory, "buffer", "", buffer, "`KIND` of buffer from the kernel: auto, ring (5.8 and later) or perf"),
 	value(kernelCategory, "buffer-size", "", &bufferSize, "`SIZE` of the buffer like 8M, made a power of two; perf: for each CPU"),
+	value(kernelCategory, "runtime-socket", "", &sockets, "ask these for names, `LIST` of sockets with Docker's API or CRI, instead of those that are found"),
+	toggle(kernelCategory, "no-runtime", "", "ask no container runtime for names"),
 	toggle(kernelCategory, "quiet", "q", "say nothing on stderr but errors and losses"),
 	toggle(kernelCategory, "verbose", "v", "log what is done, and what libbpf says, to stderr"),
 	&cli.PathFlag{Name: "ready-file", Hidden: true, Usage: "create `PATH` once every program is attached"},
@@ -200,8 +208,10 @@ func tracerConfig(c *cli.Context, needs output.Needs) (tracer.Config, error) {
 		Details:    needs.Details,
 		Latency:    needs.Latency,
 		OpenedPath: c.Bool("full-path"),
+		Cgroups:    attributes(c, needs),
 		Filter: tracer.Filter{
 			IgnoreHost:     c.Bool("ignore-host-ns"),
+			OnlyChosen:     chosen.Match != nil,
 			Failed:         c.Bool("failed"),
 			PIDs:           pids,
 			TIDs:           tids,
@@ -231,6 +241,11 @@ func tracerConfig(c *cli.Context, needs output.Needs) (tracer.Config, error) {
 		cfg.Log = log.New(os.Stderr, "", log.Ltime|log.Lmicroseconds)
 	}
 	return cfg, nil
+}
+
+// attributes tells whether events are to be attributed to containers.
+func attributes(c *cli.Context, needs output.Needs) bool {
+	return needs.Containers || chosen.Match != nil || c.Bool("ignore-host-ns")
 }
 
 func trace(c *cli.Context) (status int, err error) {
@@ -271,6 +286,27 @@ func trace(c *cli.Context) (status int, err error) {
 	if c.Bool("quiet") {
 		remark.SetOutput(io.Discard)
 	}
+	w, err := output.NewWriter(os.Stdout, options)
+	if err != nil {
+		return 0, fmt.Errorf("write to stdout: %w", err)
+	}
+	a := attribution.New(t, w)
+	defer a.Close()
+	if cfg.Cgroups {
+		err := a.Attribute(attribution.Config{
+			IgnoreHost: cfg.Filter.IgnoreHost,
+			Choose:     chosen.Match,
+			Names:      !c.Bool("no-runtime") && (needs.Containers || chosen.Match != nil),
+			Sockets:    sockets,
+			Note:       func(note string) { remark.Print(note) },
+		})
+		if err != nil {
+			remark.Printf("containers are told by PID namespace and hostname alone: %v", err)
+		}
+	}
+	if err := t.Start(); err != nil {
+		return 0, err
+	}
 	remark.Printf("tracing %s (%s, %s buffer)", syscallNames(t), t.Way(), t.Buffer())
 	if path := c.Path("ready-file"); path != "" {
 		if err := os.WriteFile(path, nil, 0o644); err != nil {
@@ -283,10 +319,7 @@ func trace(c *cli.Context) (status int, err error) {
 		defer cancel()
 	}
 
-	w, err := output.NewWriter(os.Stdout, options)
-	if err == nil {
-		status, err = runTraced(ctx, t, w, toRun)
-	}
+	status, err = runTraced(ctx, t, a, toRun)
 	if errors.Is(err, output.ErrEnough) || errors.Is(err, unix.EPIPE) {
 		err = nil
 	}
@@ -294,13 +327,14 @@ func trace(c *cli.Context) (status int, err error) {
 	if counts.Lost+counts.Missed > 0 {
 		remark.SetOutput(os.Stderr)
 	}
+	counts.Filtered += a.Filtered()
 	remark.Print(summary(w, counts, t.Unread()))
 	return status, errors.Join(err, countErr)
 }
 
 // runTraced traces until ctx is done or, where there is one, the command has
 // ended. Its status is returned then.
-func runTraced(ctx context.Context, t *tracer.Tracer, w *output.Writer, c *command.Command) (status int, err error) {
+func runTraced(ctx context.Context, t *tracer.Tracer, sink tracer.Sink, c *command.Command) (status int, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	ended := make(chan int, 1)
@@ -314,7 +348,7 @@ func runTraced(ctx context.Context, t *tracer.Tracer, w *output.Writer, c *comma
 	}
 	t.WakeOn(int(os.Stdout.Fd()))
 	stopWarning := warnOfLosses(t)
-	err = t.Run(ctx, w)
+	err = t.Run(ctx, sink)
 	stopWarning()
 	select {
 	case status = <-ended:
@@ -337,6 +371,48 @@ func newCommand(c *cli.Context) (*command.Command, error) {
 		return nil, usageError{err}
 	}
 	return found, nil
+}
+
+var listFormat = option.NewChoice(output.Table, output.JSON)
+
+var containersCommand = &cli.Command{
+	Name:  "containers",
+	Usage: "list the containers that run",
+	Flags: []cli.Flag{
+		value("", "output", "o", listFormat, "`FORMAT`: table or json (an object a line)"),
+		value("", "runtime-socket", "", &sockets, "ask these for names, `LIST` of sockets with Docker's API or CRI, instead of those that are found"),
+		toggle("", "no-runtime", "", "ask no container runtime for names"),
+	},
+	HideHelpCommand: true,
+	Action:          listContainers,
+	OnUsageError:    func(_ *cli.Context, err error, _ bool) error { return usageError{err} },
+}
+
+// patience is how long a runtime may take to tell the names of its containers.
+const patience = 5 * time.Second
+
+func listContainers(c *cli.Context) error {
+	if c.Args().Present() {
+		return usagef("unexpected argument %q; see copenclose containers --help", c.Args().First())
+	}
+	note := func(note string) { fmt.Fprintln(os.Stderr, "copenclose:", note) }
+	registry, err := container.New(container.Config{Sockets: sockets, NoNames: c.Bool("no-runtime"), Note: note})
+	if err != nil {
+		return err
+	}
+	defer registry.Close()
+	if warning := registry.Warning(); warning != nil {
+		note(warning.Error())
+	}
+	ctx, cancel := context.WithTimeout(c.Context, patience)
+	defer cancel()
+	if err := registry.Settle(ctx); err != nil {
+		note(err.Error())
+	}
+	if listFormat.Word == string(output.JSON) {
+		return container.WriteJSON(os.Stdout, registry.List())
+	}
+	return container.WriteTable(os.Stdout, registry.List())
 }
 
 // printColumns answers --columns help.

@@ -23,6 +23,7 @@ const (
 	CommsMap     = "comms"
 	PathsMap     = "paths"
 	CgroupsMap   = "cgroups"
+	VerdictsMap  = "verdicts"
 )
 
 // The programs of Object that are not named after a syscall.
@@ -32,6 +33,8 @@ const (
 	ForkProgram     = "sched_process_fork"
 	ExecProgram     = "sched_process_exec"
 	ExitProgram     = "sched_process_exit"
+	MkdirProgram    = "cgroup_mkdir"
+	RmdirProgram    = "cgroup_rmdir"
 )
 
 // The sizes of SlotsMap and CgroupsMap.

@@ -24,6 +24,8 @@ const enum abi abi_in_btf SEC(".rodata");
 const enum syscall syscall_in_btf SEC(".rodata");
 const enum target target_in_btf SEC(".rodata");
 const enum id_kind id_kind_in_btf SEC(".rodata");
+const enum cgroup_news cgroup_news_in_btf SEC(".rodata");
+const enum verdict verdict_in_btf SEC(".rodata");
 
 static __always_inline void fill(struct event *e, const struct call *call, __u64 pid_tgid)
 {
@@ -38,6 +40,7 @@ static __always_inline void fill(struct event *e, const struct call *call, __u64
 	e->ret = call->ret;
 	e->syscall = call->syscall;
 	e->abi = call->abi;
+	e->in_initial_pid_ns = ignore_host && in_initial_pid_namespace();
 	e->reserved = 0;
 	bpf_get_current_comm(e->comm, sizeof(e->comm));
 	e->hostname[0] = '\0';
@@ -100,13 +103,26 @@ static __always_inline void give_back_slot(__u32 number)
 	bpf_map_push_elem(&free_slots, &number, 0);
 }
 
+static __always_inline long output_slot(void *ctx, struct slot *slot, bool with_details)
+{
+	__u32 size = sizeof(struct event);
+
+	if (with_details) {
+		__u32 text_len = slot->details.text_len;
+
+		if (text_len > TEXT_MAX)
+			text_len = TEXT_MAX;
+		size += sizeof(struct details) + text_len;
+	}
+	if (use_ring_buffer)
+		return bpf_ringbuf_output(&ring, slot, size, doorbell());
+	return bpf_perf_event_output(ctx, &perf, BPF_F_CURRENT_CPU, slot, size);
+}
+
 /* Fills what describe() left, and sends the slot. */
 static __always_inline void send_slot(void *ctx, struct slot *slot, const struct call *call,
 				      __u64 pid_tgid, __u64 entry_time)
 {
-	__u32 size = sizeof(struct event);
-	long err;
-
 	describe(slot, call);
 	if (only_paths && !path_passes(slot)) {
 		count(filtered);
@@ -116,18 +132,7 @@ static __always_inline void send_slot(void *ctx, struct slot *slot, const struct
 	slot->details.ppid = task_read(real_parent, tgid);
 	if (entry_time)
 		slot->details.latency = slot->event.time - entry_time;
-	if (want_details) {
-		__u32 text_len = slot->details.text_len;
-
-		if (text_len > TEXT_MAX)
-			text_len = TEXT_MAX;
-		size += sizeof(struct details) + text_len;
-	}
-	if (use_ring_buffer)
-		err = bpf_ringbuf_output(&ring, slot, size, doorbell());
-	else
-		err = bpf_perf_event_output(ctx, &perf, BPF_F_CURRENT_CPU, slot, size);
-	if (err)
+	if (output_slot(ctx, slot, want_details))
 		count(lost);
 }
 
@@ -389,4 +394,45 @@ int BPF_PROG(sched_process_exit, struct task_struct *task)
 	if (task->signal->live.counter == 0)
 		bpf_map_delete_elem(&ids, &id);
 	return 0;
+}
+
+/*
+ * News of a cgroup goes through the same buffer as events, so that the tool has
+ * it before the first event from there. What is lost is looked up later.
+ */
+static __always_inline int send_cgroup_news(void *ctx, struct cgroup *cgroup, const char *path,
+					    enum cgroup_news news)
+{
+	struct slot *slot;
+	__u32 number;
+	long len;
+
+	/* The v2 hierarchy is the first that the kernel sets up. */
+	if (cgroup->root->hierarchy_id)
+		return 0;
+	slot = take_slot(&number);
+	if (!slot)
+		return 0;
+	__builtin_memset(&slot->event, 0, sizeof(slot->event));
+	slot->event.time = bpf_ktime_get_ns();
+	slot->event.cgroup_id = cgroup->kn->id;
+	slot->event.syscall = news;
+	len = bpf_probe_read_kernel_str(slot->text, TEXT_MAX, path);
+	if (len > 0)
+		slot->details.text_len = len - 1;
+	output_slot(ctx, slot, true);
+	give_back_slot(number);
+	return 0;
+}
+
+SEC("tp_btf/cgroup_mkdir")
+int BPF_PROG(cgroup_mkdir, struct cgroup *cgroup, const char *path)
+{
+	return send_cgroup_news(ctx, cgroup, path, CGROUP_MADE);
+}
+
+SEC("tp_btf/cgroup_rmdir")
+int BPF_PROG(cgroup_rmdir, struct cgroup *cgroup, const char *path)
+{
+	return send_cgroup_news(ctx, cgroup, path, CGROUP_REMOVED);
 }

@@ -29,9 +29,11 @@ type Event struct {
 	Ret      int32 // what the call returned: a result, or a negative errno
 	Syscall  uint8 // index into Syscalls
 	ABI      ABI
-	_        uint16
-	comm     [16]byte
-	hostname [64]byte
+	// InInitialPIDNS is only told where the host is left out.
+	InInitialPIDNS bool
+	_              uint8
+	comm           [16]byte
+	hostname       [64]byte
 }
 
 // Target is enum target of event.h: what a call was about.
@@ -104,7 +106,7 @@ func (r *Record) View(b []byte) error {
 	}
 	r.Event = (*Event)(unsafe.Pointer(unsafe.SliceData(b)))
 	r.Details, r.text = nil, nil
-	if int(r.Syscall) >= len(Syscalls) {
+	if int(r.Syscall) >= len(Syscalls) && (!r.IsCgroupNews() || len(b) < eventSize+detailsSize) {
 		return ErrRecord
 	}
 	if len(b) < eventSize+detailsSize {
@@ -118,6 +120,14 @@ func (r *Record) View(b []byte) error {
 	r.Details, r.text = d, text[:d.textLen]
 	return nil
 }
+
+// IsCgroupNews tells that a record is no syscall's, but says that a cgroup of the
+// v2 hierarchy was made, or removed if Removed says so. Its id is CgroupID and its
+// path Path.
+func (e *Event) IsCgroupNews() bool { return e.Syscall >= cgroupMade }
+
+// Removed: see IsCgroupNews.
+func (e *Event) Removed() bool { return e.Syscall == cgroupRemoved }
 
 // Comm is the name of the thread, at most 15 bytes that may be anything but 0.
 func (e *Event) Comm() []byte { return beforeNUL(e.comm[:]) }
@@ -217,7 +227,25 @@ type Shared struct {
 	ReaderWaits uint32 // set by the reader before it sleeps, cleared by the first event
 	Tool        uint32 // thread group of the tool, 0 before it knocked
 	Heard       uint32 // a bit for each syscall whose program heard the knock
+	// VerdictsComplete says that VerdictsMap has every cgroup of the host.
+	VerdictsComplete uint32
 }
+
+// Verdict is enum verdict of event.h: what the tool knows of a cgroup.
+type Verdict uint8
+
+// The values of enum verdict.
+const (
+	Host      Verdict = iota // no container's
+	Container                // a container's, but none that was chosen
+	Chosen
+)
+
+// The values of enum cgroup_news.
+const (
+	cgroupMade    = 254
+	cgroupRemoved = 255
+)
 
 // Counters is struct counters of event.h, which CountersMap holds for each CPU.
 type Counters struct {

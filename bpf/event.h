@@ -20,18 +20,28 @@ enum abi {
 };
 
 struct event {
-	__u64 time; /* CLOCK_MONOTONIC in ns, when the call returned */
-	__u64 cgroup_id;
-	__u32 pid; /* thread group; like tid, in the initial PID namespace */
+	__u64 time;	 /* CLOCK_MONOTONIC in ns, when the call returned */
+	__u64 cgroup_id; /* in the v2 hierarchy */
+	__u32 pid;	 /* thread group; like tid, in the initial PID namespace */
 	__u32 tid;
 	__u32 uid; /* like gid, in the initial user namespace */
 	__u32 gid;
 	__s32 ret;
-	__u8 syscall; /* enum syscall */
-	__u8 abi;     /* enum abi */
-	__u16 reserved;
+	__u8 syscall;		/* enum syscall */
+	__u8 abi;		/* enum abi */
+	__u8 in_initial_pid_ns; /* only told where ignore_host is set */
+	__u8 reserved;
 	char comm[COMM_LEN];
 	char hostname[HOSTNAME_LEN]; /* no NUL when all of it is used */
+};
+
+/*
+ * A record can also be news of a cgroup, which has these as its syscall. It has
+ * details, and of a new cgroup the path as its text.
+ */
+enum cgroup_news {
+	CGROUP_MADE = 254,
+	CGROUP_REMOVED,
 };
 
 /* What the call was about. */
@@ -89,6 +99,14 @@ struct shared {
 	__u32 reader_waits;
 	__u32 tool;
 	__u32 heard;
+	__u32 verdicts_complete; /* the map verdicts has every cgroup of the host */
+};
+
+/* A value of the map verdicts, what the tool knows of a cgroup. */
+enum verdict {
+	VERDICT_HOST,	   /* no container's */
+	VERDICT_CONTAINER, /* a container's, but none that was chosen */
+	VERDICT_CHOSEN,
 };
 
 /* Per CPU; the reader adds them up. */

@@ -63,8 +63,10 @@ func TestEnumsMatchObject(t *testing.T) {
 		want = append(want, "SYS_"+s.Name)
 	}
 	for name, want := range map[string][]string{
-		"syscall": append(want, "SYS_COUNT"),
-		"abi":     {ABI64: "ABI_64", ABI32: "ABI_32"},
+		"verdict":     {Host: "VERDICT_HOST", Container: "VERDICT_CONTAINER", Chosen: "VERDICT_CHOSEN"},
+		"cgroup_news": {cgroupMade: "CGROUP_MADE", cgroupRemoved: "CGROUP_REMOVED"},
+		"syscall":     append(want, "SYS_COUNT"),
+		"abi":         {ABI64: "ABI_64", ABI32: "ABI_32"},
 		"target": {"TARGET_UNKNOWN", "TARGET_PATH", "TARGET_FILE", "TARGET_SOCKET", "TARGET_PIPE",
 			"TARGET_ANONYMOUS", "TARGET_MEMFD"},
 		"id_kind": {PID: "ID_PID", TID: "ID_TID", UID: "ID_UID", GID: "ID_GID", Errno: "ID_ERRNO"},
@@ -97,12 +99,12 @@ func TestMapsMatchObject(t *testing.T) {
 			t.Errorf("map %s has %d entries, want %d", name, got, entries)
 		}
 	}
-	for _, name := range []string{RingMap, PerfMap, CountersMap, SharedMap, EnteredMap, IDsMap, CommsMap, PathsMap} {
+	for _, name := range []string{RingMap, PerfMap, CountersMap, SharedMap, EnteredMap, IDsMap, CommsMap, PathsMap, VerdictsMap} {
 		if object.Maps[name] == nil {
 			t.Errorf("no map %s", name)
 		}
 	}
-	programs := []string{SysEnterProgram, SysExitProgram, ForkProgram, ExecProgram, ExitProgram,
+	programs := []string{SysEnterProgram, SysExitProgram, ForkProgram, ExecProgram, ExitProgram, MkdirProgram, RmdirProgram,
 		Socketcall.EntryProgram(ABI32), Socketcall.ExitProgram(ABI32)}
 	for _, s := range Syscalls {
 		programs = append(programs, s.EntryProgram(ABI64), s.EntryProgram(ABI32), s.ExitProgram(ABI64), s.ExitProgram(ABI32))
@@ -156,6 +158,10 @@ func FuzzView(f *testing.F) {
 			if !errors.Is(err, ErrRecord) {
 				t.Fatal(err)
 			}
+			return
+		}
+		if r.IsCgroupNews() {
+			_ = r.Path()
 			return
 		}
 		_ = Syscalls[r.Syscall].Name

@@ -40,10 +40,28 @@ static __always_inline bool cgroup_listed(void)
 	return false;
 }
 
+/*
+ * The host is the initial PID namespace and no container's cgroup. A cgroup that
+ * the tool does not know yet passes: the tool decides when it has the event.
+ */
+static __always_inline bool container_passes(void)
+{
+	__u64 cgroup_id;
+	__u8 *verdict;
+
+	if (!only_chosen && !in_initial_pid_namespace())
+		return true;
+	cgroup_id = bpf_get_current_cgroup_id();
+	verdict = bpf_map_lookup_elem(&verdicts, &cgroup_id);
+	if (!verdict)
+		return only_chosen || shared.verdicts_complete;
+	return *verdict >= (only_chosen ? VERDICT_CHOSEN : VERDICT_CONTAINER);
+}
+
 /* What is known of the caller: the same when a call is entered and returns. */
 static __always_inline bool caller_passes(__u64 pid_tgid)
 {
-	if (ignore_host && in_initial_pid_namespace())
+	if ((ignore_host || only_chosen) && !container_passes())
 		return false;
 	if (!listed(ID_PID, pid_tgid >> 32) || !listed(ID_TID, pid_tgid))
 		return false;

@@ -21,6 +21,7 @@ const volatile bool only_ids[ID_ERRNO + 1]; /* by enum id_kind */
 const volatile bool only_comms;
 const volatile bool only_paths;
 const volatile __u32 only_cgroups; /* how many */
+const volatile bool only_chosen;   /* containers, see enum verdict */
 
 struct shared shared SEC(".data.shared");
 
@@ -120,6 +121,15 @@ struct {
 	__type(key, __u32);
 	__type(value, __u32);
 } cgroups SEC(".maps");
+
+/* enum verdict by cgroup id; the tool writes it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 131072);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u64);
+	__type(value, __u8);
+} verdicts SEC(".maps");
 
 /*
  * Atomic although per CPU: since 5.12 (ca06f55b9002, "bpf: Add per-program

@@ -14,6 +14,7 @@ import (
 	"github.com/docker/go-units"
 
 	"github.com/copenclose/copenclose/bpf"
+	"github.com/copenclose/copenclose/internal/container"
 	"github.com/copenclose/copenclose/internal/output"
 )
 
@@ -249,3 +250,19 @@ func (c *Cgroups) Set(s string) error {
 }
 
 func (c *Cgroups) String() string { return strings.Join(*c, ",") }
+
+// Containers is a List of patterns that a container must match, or with a ! before
+// them must not; see container.Match.
+type Containers struct {
+	Match    func(*container.Container) bool // nil for an empty list
+	patterns []string
+}
+
+// Set adds the patterns of s.
+func (c *Containers) Set(s string) (err error) {
+	c.patterns = append(c.patterns, s)
+	c.Match, err = container.Match(c.patterns)
+	return err
+}
+
+func (c *Containers) String() string { return strings.Join(c.patterns, ",") }

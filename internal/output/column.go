@@ -9,8 +9,8 @@ import (
 	"github.com/copenclose/copenclose/bpf"
 )
 
-// Needs is what the kernel must send for an output.
-type Needs struct{ Hostname, Details, Latency bool }
+// Needs is what must be sent, and found out, for an output.
+type Needs struct{ Hostname, Details, Latency, Containers bool }
 
 // A Column is one entry for the header, the rows, and the help of every table.
 type Column struct {
@@ -36,6 +36,12 @@ var Columns = []Column{
 	}},
 	{"hostname", "UTS node name, a container's hostname", 16, false, hostname, sameHostname, func(b []byte, r *bpf.Record, _ *table, last bool) []byte {
 		return appendText(b, r.Hostname(), last)
+	}},
+	{"container", "pod/name, name or id of the container, - for the host", 16, false, Needs{Containers: true}, sameContainer, func(b []byte, _ *bpf.Record, t *table, last bool) []byte {
+		if t.container == nil {
+			return append(b, '-')
+		}
+		return appendText(b, []byte(t.container.Label), last)
 	}},
 	{"cgroupid", "cgroup v2 id, the inode number of its directory", 8, true, Needs{}, func(now, before *bpf.Event, _ *table) bool { return now.CgroupID == before.CgroupID }, func(b []byte, r *bpf.Record, _ *table, _ bool) []byte {
 		return strconv.AppendUint(b, r.CgroupID, 10)
@@ -89,6 +95,8 @@ var Columns = []Column{
 }
 
 func sameTime(now, _ *bpf.Event, t *table) bool { return t.clock.same(now.Time) }
+
+func sameContainer(_, _ *bpf.Event, t *table) bool { return t.container == t.containerBefore }
 
 func sameHostname(now, before *bpf.Event, _ *table) bool { return now.SameHostname(before) }
 

@@ -27,13 +27,16 @@ func (j *jsonLines) header(b []byte) []byte { return b }
 
 func (j *jsonLines) adjust() { j.clock.adjust() }
 
-func (j *jsonLines) event(b []byte, r *bpf.Record) []byte {
+func (j *jsonLines) event(b []byte, r *bpf.Record, c *Container) []byte {
 	b = append(b, `{"time":"`...)
 	b = append(j.clock.append(b, r.Time), '"')
 	if len(j.who) == 0 || r.Details.PPID != j.ppid || !r.SameCaller(&j.before) {
 		j.formatWho(r)
 	}
 	b = append(b, j.who...)
+	if c != nil {
+		b = appendContainer(b, c)
+	}
 	b = append(b, `,"syscall":"`...)
 	b = append(b, bpf.Syscalls[r.Syscall].Name...)
 	b = append(b, `","abi":"`...)
@@ -54,6 +57,21 @@ func (j *jsonLines) event(b []byte, r *bpf.Record) []byte {
 		b = appendUintKey(b, `,"latency_ns":`, r.Details.Latency)
 	}
 	return append(b, "}\n"...)
+}
+
+func appendContainer(b []byte, c *Container) []byte {
+	b = append(b, `,"container":{`...)
+	start := len(b)
+	for _, key := range [...]struct{ key, value string }{
+		{`,"id":`, c.ID}, {`,"name":`, c.Name}, {`,"image":`, c.Image},
+		{`,"runtime":`, c.Runtime}, {`,"pod":`, c.Pod}, {`,"namespace":`, c.Namespace},
+	} {
+		b = appendTextKey(b, key.key, []byte(key.value))
+	}
+	if len(b) > start {
+		b = append(b[:start], b[start+1:]...) // the first comma
+	}
+	return append(b, '}')
 }
 
 func (j *jsonLines) formatWho(r *bpf.Record) {

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"slices"
 
 	"github.com/copenclose/copenclose/bpf"
 )
@@ -32,10 +33,20 @@ type Options struct {
 	Limit     uint64 // events to take, 0 for no limit
 }
 
-// format is one way to write events; one file each.
+// Container is what lines say of a container.
+type Container struct {
+	Label                                    string // where there is room for one word
+	ID, Name, Image, Runtime, Pod, Namespace string
+}
+
+// Unknown is a container of which not even that is known whether it is one.
+var Unknown = Container{Label: "unknown", Runtime: "unknown"}
+
+// format is one way to write events; one file each. The container is nil for the
+// host.
 type format interface {
 	header(b []byte) []byte
-	event(b []byte, r *bpf.Record) []byte
+	event(b []byte, r *bpf.Record, c *Container) []byte
 	adjust() // look at the clock
 }
 
@@ -48,6 +59,7 @@ func (o *Options) columns() ([]Column, error) {
 		names[1] = "cgroupid"
 	}
 	if o.Format == Wide {
+		names = slices.Insert(names, 2, "container")
 		names = append(names, "fd", "ret")
 		if o.Latency {
 			names = append(names, "lat")
@@ -71,7 +83,7 @@ func (o *Options) format() (format, error) {
 // Needs is what must be sent for this. The error is that of NewWriter.
 func (o *Options) Needs() (Needs, error) {
 	if o.Format == JSON {
-		return Needs{Hostname: true, Details: true, Latency: o.Latency}, nil
+		return Needs{Hostname: true, Details: true, Latency: o.Latency, Containers: true}, nil
 	}
 	columns, err := o.columns()
 	needs := Needs{Latency: o.Latency}
@@ -79,6 +91,7 @@ func (o *Options) Needs() (Needs, error) {
 		needs.Hostname = needs.Hostname || c.needs.Hostname
 		needs.Details = needs.Details || c.needs.Details
 		needs.Latency = needs.Latency || c.needs.Latency
+		needs.Containers = needs.Containers || c.needs.Containers
 	}
 	return needs, err
 }
@@ -94,7 +107,7 @@ const (
 	lineMax = 40 << 10
 )
 
-// Writer writes lines. It is the tracer's Sink.
+// Writer writes lines.
 type Writer struct {
 	out    io.Writer
 	format format
@@ -118,9 +131,9 @@ func NewWriter(out io.Writer, o Options) (*Writer, error) {
 	return w, err
 }
 
-// Event appends a line.
-func (w *Writer) Event(r *bpf.Record) error {
-	w.buffer = w.format.event(w.buffer, r)
+// Event appends a line. The container is nil for the host.
+func (w *Writer) Event(r *bpf.Record, c *Container) error {
+	w.buffer = w.format.event(w.buffer, r, c)
 	w.taken++
 	if w.taken == w.limit {
 		return ErrEnough

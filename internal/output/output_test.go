@@ -82,6 +82,13 @@ var records = []*bpf.Record{
 	}, "b\u00e4cker"),
 }
 
+var containers = []*Container{
+	{Label: "web-1", ID: strings.Repeat("6643ca763e3e", 5) + "6643", Name: "web-1", Image: "httpd:2.4", Runtime: "docker"},
+	nil,
+	{Label: "pod/na me", ID: "x", Name: "na me", Runtime: "containerd", Pod: "pod", Namespace: "kube-system"},
+	&Unknown,
+}
+
 // fixed writes as if the kernel's clock had started in 2021.
 func fixed(out io.Writer, o Options) *Writer {
 	w, err := NewWriter(out, o)
@@ -115,8 +122,8 @@ func TestGolden(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var out bytes.Buffer
 			w := fixed(&out, o)
-			for _, r := range records {
-				if err := w.Event(r); err != nil {
+			for i, r := range records {
+				if err := w.Event(r, containers[i%len(containers)]); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -149,7 +156,7 @@ func TestJSONKeepsBytes(t *testing.T) {
 	var out bytes.Buffer
 	w := fixed(&out, Options{Format: JSON})
 	path := "\xff\xfe\x00\"\\\u2028\U0001f600\U000e0001"
-	_ = w.Event(sent("open", "c\x80", "h", func(r *bpf.Record) { r.Details.Target = bpf.TargetPath }, path))
+	_ = w.Event(sent("open", "c\x80", "h", func(r *bpf.Record) { r.Details.Target = bpf.TargetPath }, path), nil)
 	_ = w.Flush()
 	var o struct {
 		Path, Comm string
@@ -173,7 +180,7 @@ func FuzzJSON(f *testing.F) {
 		}
 		var out bytes.Buffer
 		w := fixed(&out, Options{Format: JSON})
-		_ = w.Event(sent("openat", comm[:min(len(comm), 15)], hostname[:min(len(hostname), 64)], func(r *bpf.Record) { r.Details.Target = bpf.Target(target % 8) }, path))
+		_ = w.Event(sent("openat", comm[:min(len(comm), 15)], hostname[:min(len(hostname), 64)], func(r *bpf.Record) { r.Details.Target = bpf.Target(target % 8) }, path), nil)
 		_ = w.Flush()
 		if !json.Valid(out.Bytes()) || bytes.Count(out.Bytes(), []byte("\n")) != 1 || !utf8.Valid(out.Bytes()) {
 			t.Fatalf("not one line of JSON: %q", &out)
@@ -196,8 +203,8 @@ func TestNeeds(t *testing.T) {
 	}{
 		{Options{Format: Table}, Needs{Hostname: true}},
 		{Options{Format: Table, CgroupID: true}, Needs{}},
-		{Options{Format: Wide, CgroupID: true}, Needs{Details: true}},
-		{Options{Format: JSON}, Needs{Hostname: true, Details: true}},
+		{Options{Format: Wide, CgroupID: true}, Needs{Details: true, Containers: true}},
+		{Options{Format: JSON}, Needs{Hostname: true, Details: true, Containers: true}},
 		{Options{Columns: []string{"comm", "lat"}}, Needs{Details: true, Latency: true}},
 	} {
 		if got, err := c.o.Needs(); got != c.want || err != nil {
@@ -209,10 +216,10 @@ func TestNeeds(t *testing.T) {
 func TestLimit(t *testing.T) {
 	var out bytes.Buffer
 	w := fixed(&out, Options{Limit: 2})
-	if err := w.Event(records[0]); err != nil {
+	if err := w.Event(records[0], nil); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.Event(records[1]); !errors.Is(err, ErrEnough) {
+	if err := w.Event(records[1], nil); !errors.Is(err, ErrEnough) {
 		t.Fatalf("the last event gave %v", err)
 	}
 	_ = w.Flush()
@@ -231,7 +238,7 @@ func TestBufferNeverGrows(t *testing.T) {
 		w := fixed(&out, Options{Format: format})
 		header, room := out.Len(), cap(w.buffer)
 		for range 1000 {
-			if err := w.Event(worst); err != nil {
+			if err := w.Event(worst, nil); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -256,7 +263,7 @@ func (b *brokenAfter) Write(p []byte) (int, error) {
 func TestCountsWhatWasWritten(t *testing.T) {
 	w := fixed(&brokenAfter{n: 300}, Options{})
 	for range 10 {
-		_ = w.Event(records[0])
+		_ = w.Event(records[0], nil)
 	}
 	if err := w.Flush(); !errors.Is(err, io.ErrClosedPipe) {
 		t.Errorf("flush gave %v", err)
@@ -270,7 +277,7 @@ func TestNoAllocations(t *testing.T) {
 	for _, format := range []Format{Table, Wide, JSON} {
 		w := fixed(io.Discard, Options{Format: format})
 		for _, r := range records {
-			if n := testing.AllocsPerRun(1000, func() { _ = w.Event(r) }); n != 0 {
+			if n := testing.AllocsPerRun(1000, func() { _ = w.Event(r, nil) }); n != 0 {
 				t.Errorf("%s: %v allocations for %s", format, n, bpf.Syscalls[r.Syscall].Name)
 			}
 		}
@@ -304,7 +311,7 @@ func BenchmarkFormats(b *testing.B) {
 			w := fixed(io.Discard, Options{Format: format})
 			b.ReportAllocs()
 			for b.Loop() {
-				_ = w.Event(records[1])
+				_ = w.Event(records[1], nil)
 			}
 		})
 	}

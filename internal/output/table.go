@@ -13,9 +13,11 @@ type table struct {
 	// The row before. Most events come from the process that the one before
 	// came from, so that rows begin alike: as far as the columns are the same,
 	// they are copied.
-	before bpf.Event
-	row    []byte
-	ends   []int // of each column in row
+	before          bpf.Event
+	containerBefore *Container
+	container       *Container // of the row that is being written
+	row             []byte
+	ends            []int // of each column in row
 }
 
 func newTable(columns []Column, c clock) *table {
@@ -38,7 +40,8 @@ func (t *table) header(b []byte) []byte {
 	return append(b[:len(b)-1], '\n')
 }
 
-func (t *table) event(b []byte, r *bpf.Record) []byte {
+func (t *table) event(b []byte, r *bpf.Record, c *Container) []byte {
+	t.container = c
 	first := t.firstChanged(r.Event)
 	row := t.row[:0]
 	if first > 0 {
@@ -52,7 +55,7 @@ func (t *table) event(b []byte, r *bpf.Record) []byte {
 		t.ends[i] = len(row)
 	}
 	row[len(row)-1] = '\n'
-	t.row, t.before = row, *r.Event
+	t.row, t.before, t.containerBefore = row, *r.Event, c
 	return append(b, row...)
 }
 

@@ -13,7 +13,8 @@ import (
 // record. Of each list one entry must match, and of the lists all; an empty list
 // lets everything pass. bpf/filter.h is its other half.
 type Filter struct {
-	IgnoreHost     bool // leave out the initial PID namespace
+	IgnoreHost     bool // leave out the initial PID namespace but for containers' cgroups; see Tracer.SetVerdict
+	OnlyChosen     bool // only cgroups whose verdict is bpf.Chosen, or not known
 	Failed         bool // only calls that failed
 	PIDs           []uint32
 	TIDs           []uint32
@@ -55,8 +56,11 @@ func (f *Filter) constants() map[string]any {
 		"only_comms":   len(f.Comms) > 0,
 		"only_paths":   len(f.Paths) > 0,
 		"only_cgroups": uint32(len(f.Cgroups)),
+		"only_chosen":  f.OnlyChosen,
 	}
 }
+
+func (f *Filter) usesVerdicts() bool { return f.IgnoreHost || f.OnlyChosen }
 
 const listed = uint8(1)
 

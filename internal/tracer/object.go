@@ -127,13 +127,14 @@ func (o *object) chooseMaps(cfg Config) error {
 	}{
 		{bpf.RingMap, cfg.Buffer == Ring, cfg.BufferSize},
 		{bpf.PerfMap, cfg.Buffer == Perf, cpus},
-		{bpf.SlotsMap, cfg.usesSlots(), 0},
-		{bpf.FreeSlotsMap, cfg.usesSlots(), 0},
+		{bpf.SlotsMap, cfg.slots() > 0, cfg.slots()},
+		{bpf.FreeSlotsMap, cfg.slots() > 0, cfg.slots()},
 		{bpf.EnteredMap, cfg.usesSlots(), 0},
 		{bpf.IDsMap, len(cfg.Filter.ids()) > 0 || cfg.Filter.Command, 0},
 		{bpf.CommsMap, len(cfg.Filter.Comms) > 0, 0},
 		{bpf.PathsMap, len(cfg.Filter.Paths) > 0, 0},
 		{bpf.CgroupsMap, len(cfg.Filter.Cgroups) > 0, 0},
+		{bpf.VerdictsMap, cfg.Filter.usesVerdicts(), 0},
 	} {
 		bpfMap, err := o.module.GetMap(m.name)
 		if err == nil && !m.wanted {
@@ -164,6 +165,8 @@ func (o *object) choosePrograms(cfg Config, way Way) error {
 		o.chooseProgram(bpf.ForkProgram, cfg.Filter.FollowChildren),
 		o.chooseProgram(bpf.ExecProgram, cfg.Filter.Command),
 		o.chooseProgram(bpf.ExitProgram, cfg.Filter.FollowChildren),
+		o.chooseProgram(bpf.MkdirProgram, cfg.Cgroups),
+		o.chooseProgram(bpf.RmdirProgram, cfg.Cgroups),
 	)
 	for i, s := range bpf.Syscalls {
 		wanted := o.syscalls&(1<<i) != 0
@@ -300,11 +303,18 @@ func put[K, V any](o *object, name string, key K, value V) error {
 	return nil
 }
 
+// remove removes an entry of a map, if it is there.
+func (o *object) remove(name string, key uint64) {
+	if m, err := o.module.GetMap(name); err == nil {
+		_ = m.DeleteKey(unsafe.Pointer(&key))
+	}
+}
+
 // fill puts into the maps what must be there before the first event.
 func (o *object) fill(cfg Config) error {
-	if cfg.usesSlots() {
+	if cfg.slots() > 0 {
 		fd := o.mapFD(bpf.FreeSlotsMap)
-		for slot := range uint32(bpf.Slots) {
+		for slot := range uint32(cfg.slots()) {
 			// A queue has no keys, which libbpfgo does not know.
 			if C.bpf_map_update_elem(C.int(fd), nil, unsafe.Pointer(&slot), 0) != 0 {
 				return errors.New("fill the queue of free slots")

@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -65,18 +66,34 @@ type Config struct {
 	Latency    bool     // and in them how long the call took
 	OpenedPath bool     // and of opens the absolute path of the file, not the path as given
 	Filter     Filter
+	Cgroups    bool        // tell the Sink of cgroups that are made and removed
 	Log        *log.Logger // libbpf's words and our own; nil for silence
 }
 
-// usesSlots tells whether records are put together in slots: where they have
+// usesSlots tells whether records of calls are put together in slots: where they have
 // details, or details decide whether they are sent.
 func (cfg *Config) usesSlots() bool { return cfg.Details || len(cfg.Filter.Paths) > 0 }
+
+// slots is how many slots there must be: a close holds one while it is under way,
+// news of a cgroup for an instant.
+func (cfg *Config) slots() int {
+	switch {
+	case cfg.usesSlots():
+		return bpf.Slots
+	case cfg.Cgroups:
+		return 16
+	}
+	return 0
+}
 
 // A Sink takes the events.
 type Sink interface {
 	// Event takes one event, which is valid until it returns. An error ends
 	// the tracing.
 	Event(*bpf.Record) error
+	// Cgroup takes news of a cgroup, before the events from there; see
+	// bpf.Event.IsCgroupNews.
+	Cgroup(*bpf.Record)
 	// Flush is called when no more events are there for now.
 	Flush() error
 }
@@ -103,8 +120,9 @@ type buffer interface {
 	close()
 }
 
-// New loads and attaches the programs; from then on events are recorded. Where
-// Config leaves the choice, what the kernel refuses is tried the other way.
+// New loads and attaches the programs. From then on news of cgroups is recorded,
+// and events from Start on. Where Config leaves the choice, what the kernel refuses
+// is tried the other way.
 func New(cfg Config) (*Tracer, error) {
 	if err := checkKernel(); err != nil {
 		return nil, err
@@ -134,7 +152,6 @@ func New(cfg Config) (*Tracer, error) {
 }
 
 // attach takes the phases in libbpf's order: open, configure, load, attach.
-// Only with the last program attached the gate opens and events flow.
 func attach(cfg Config, way Way) (_ *Tracer, err error) {
 	t := &Tracer{way: way, kind: cfg.Buffer}
 	defer func() {
@@ -164,11 +181,24 @@ func attach(cfg Config, way Way) (_ *Tracer, err error) {
 	if err = t.object.attach(); err != nil {
 		return nil, err
 	}
-	if err = t.object.knock(); err != nil {
-		return nil, err
-	}
 	return t, nil
 }
+
+// Start opens the gate: what happens from now on is recorded.
+func (t *Tracer) Start() error { return t.object.knock() }
+
+// SetVerdict tells the kernel what a cgroup is, for Filter.IgnoreHost and
+// Filter.OnlyChosen. Any goroutine may call it.
+func (t *Tracer) SetVerdict(cgroup uint64, v bpf.Verdict) error {
+	return put(t.object, bpf.VerdictsMap, cgroup, v)
+}
+
+// ForgetVerdict tells the kernel that a cgroup is not known.
+func (t *Tracer) ForgetVerdict(cgroup uint64) { t.object.remove(bpf.VerdictsMap, cgroup) }
+
+// VerdictsComplete tells the kernel that it knows every cgroup of the host: one
+// without a verdict is new then. Otherwise it counts as the host's.
+func (t *Tracer) VerdictsComplete() { atomic.StoreUint32(&t.object.shared.VerdictsComplete, 1) }
 
 func openBuffer(cfg Config, o *object, p *poll) (buffer, error) {
 	if cfg.Buffer == Perf {
@@ -223,7 +253,13 @@ func (t *Tracer) Run(ctx context.Context, sink Sink) error {
 }
 
 func (t *Tracer) drain(sink Sink) (int, error) {
-	n, err := t.buffer.drain(sink.Event)
+	n, err := t.buffer.drain(func(r *bpf.Record) error {
+		if r.IsCgroupNews() {
+			sink.Cgroup(r)
+			return nil
+		}
+		return sink.Event(r)
+	})
 	if n > 0 || err != nil {
 		err = errors.Join(err, sink.Flush())
 	}
@@ -233,7 +269,12 @@ func (t *Tracer) drain(sink Sink) (int, error) {
 // abandon ends the tracing with records unread.
 func (t *Tracer) abandon(err error) error {
 	t.object.detach()
-	t.unread, _ = t.buffer.drain(func(*bpf.Record) error { return nil })
+	_, _ = t.buffer.drain(func(r *bpf.Record) error {
+		if !r.IsCgroupNews() {
+			t.unread++
+		}
+		return nil
+	})
 	return err
 }
 
