@@ -189,49 +189,74 @@ static __always_inline void hear_knock(const struct call *call, __u32 pid)
 
 #define use_slots (want_details || only_paths)
 
-/* Every event comes through here, however its syscall was caught. */
-static __always_inline int returned(void *ctx, const struct call *call)
+/*
+ * While a program is preempted, the kernel does not run it for others on that
+ * CPU: they are missed. On kernels that preempt themselves that would be many;
+ * from 6.10 (fc7566ad0a82, "bpf: Introduce bpf_preempt_[disable,enable] kfuncs")
+ * only the moments remain before and after this.
+ */
+extern void bpf_preempt_disable(void) __weak __ksym;
+extern void bpf_preempt_enable(void) __weak __ksym;
+
+static __always_inline void hold_cpu(void)
+{
+	if (bpf_ksym_exists(bpf_preempt_disable))
+		bpf_preempt_disable();
+}
+
+static __always_inline void release_cpu(void)
+{
+	if (bpf_ksym_exists(bpf_preempt_enable))
+		bpf_preempt_enable();
+}
+
+static __always_inline void record_return(void *ctx, const struct call *call)
 {
 	__u64 pid_tgid;
 	__u32 pid, tool;
-
-	if (!is_traced(call))
-		return 0;
 
 	pid_tgid = bpf_get_current_pid_tgid();
 	pid = pid_tgid >> 32;
 	tool = shared.tool;
 	if (!tool || pid == tool) {
 		hear_knock(call, pid);
-		return 0;
+		return;
 	}
 	if (!caller_passes(pid_tgid) || !result_passes(call->ret)) {
 		count(filtered);
 		if (use_slots)
 			forget_entry(pid_tgid);
-		return 0;
+		return;
 	}
 	if (use_slots)
 		send_details(ctx, call, pid_tgid);
 	else
 		send_event(ctx, call, pid_tgid);
+}
+
+/* Every event comes through here, however its syscall was caught. */
+static __always_inline int returned(void *ctx, const struct call *call)
+{
+	if (!is_traced(call))
+		return 0;
+	hold_cpu();
+	record_return(ctx, call);
+	release_cpu();
 	return 0;
 }
 
 /* Notes what is gone or unknown when the call returns. */
-static __always_inline int called(const struct call *call)
+static __always_inline void record_entry(const struct call *call)
 {
 	struct entered e = {.slot = NO_SLOT};
 	__u64 pid_tgid;
 	__u32 tid, tool;
 
-	if (!is_traced(call) || (!want_latency && call->syscall != SYS_close))
-		return 0;
 	pid_tgid = bpf_get_current_pid_tgid();
 	tid = pid_tgid;
 	tool = shared.tool;
 	if (!tool || pid_tgid >> 32 == tool || !caller_passes(pid_tgid))
-		return 0;
+		return;
 
 	/* What a task left that ended inside a call. */
 	forget_entry(pid_tgid);
@@ -247,6 +272,15 @@ static __always_inline int called(const struct call *call)
 		e.time = bpf_ktime_get_ns();
 	if (bpf_map_update_elem(&entered, &tid, &e, BPF_ANY) && e.slot != NO_SLOT)
 		give_back_slot(e.slot);
+}
+
+static __always_inline int called(const struct call *call)
+{
+	if (!is_traced(call) || (!want_latency && call->syscall != SYS_close))
+		return 0;
+	hold_cpu();
+	record_entry(call);
+	release_cpu();
 	return 0;
 }
 
