@@ -5,8 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-
-	"golang.org/x/sys/unix"
+	"syscall"
 )
 
 // Command is a program that was found, but not started.
@@ -32,7 +31,7 @@ func (c *Command) Start(ended func(status int)) error {
 	go func() {
 		_ = c.cmd.Wait()
 		status := c.cmd.ProcessState.ExitCode()
-		if ws, ok := c.cmd.ProcessState.Sys().(unix.WaitStatus); ok && ws.Signaled() {
+		if ws, ok := c.cmd.ProcessState.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
 			status = 128 + int(ws.Signal())
 		}
 		ended(status)
