@@ -18,7 +18,7 @@ OBJECT  := bpf/copenclose.bpf.o
 include libbpf/libbpf.mk
 include vmlinux/vmlinux.mk
 include test/test.mk
-include test/vm/vm.mk
+include $(wildcard test/*/*.mk)
 
 export CGO_ENABLED := 1
 export CGO_CFLAGS  := -I$(CURDIR)/$(LIBBPF_DIR)/include

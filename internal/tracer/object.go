@@ -9,6 +9,14 @@ static int prog_info(int fd, struct bpf_prog_info *info)
 
 	return bpf_prog_get_info_by_fd(fd, info, &size);
 }
+
+static int load_fexit_on_nothing(void)
+{
+	const struct bpf_insn nothing[] = { { .code = BPF_JMP | BPF_EXIT } };
+	LIBBPF_OPTS(bpf_prog_load_opts, opts, .expected_attach_type = BPF_TRACE_FEXIT, .attach_btf_id = 1);
+
+	return bpf_prog_load(BPF_PROG_TYPE_TRACING, NULL, "GPL", nothing, 1, &opts);
+}
 */
 import "C"
 
@@ -58,6 +66,13 @@ func bestBuffer() BufferKind {
 		return Ring
 	}
 	return Perf
+}
+
+// refusesFentry tells whether the kernel takes no programs on functions at all, as
+// when it is locked down. It says so before it looks at the program, and sooner
+// than when ours were prepared for it.
+func refusesFentry() bool {
+	return unix.Errno(-C.load_fexit_on_nothing()) == unix.EPERM
 }
 
 // openObject reads the embedded object. It goes through a file in memory:

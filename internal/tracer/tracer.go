@@ -138,6 +138,10 @@ func New(cfg Config) (*Tracer, error) {
 	ways := []Way{cfg.Way}
 	if cfg.Way == AutoWay {
 		ways = []Way{Fentry, Tracepoint}
+		if refusesFentry() {
+			cfg.Log.Print("the kernel takes no programs on functions")
+			ways = []Way{Tracepoint}
+		}
 	}
 	var refused error
 	for _, way := range ways {
