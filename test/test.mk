@@ -24,7 +24,7 @@ test: ## Install what is missing and run every test
 .PHONY: test-deps
 test-deps: ## Install what the tests need (Debian packages)
 	$(Q)$(SUDO) packaging/install-missing gcc-multilib clang-format shellcheck docker.io debootstrap \
-		busybox-static curl
+		busybox-static curl git python3 strace
 
 .PHONY: test-unit
 test-unit: $(OBJECT) $(LIBBPF) ## Decoders, tables, flags: no root needed
