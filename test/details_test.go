@@ -132,7 +132,7 @@ func TestFullPath(t *testing.T) {
 
 // Each filter lets through what it says and nothing else, alone and with others.
 func TestFilters(t *testing.T) {
-	eachAttach(t, func(t *testing.T, options ...string) {
+	autoAttach(t, func(t *testing.T, options ...string) {
 		other := busyHost(t)
 		own := strconv.Itoa(os.Getpid())
 		for _, c := range []struct {
@@ -174,7 +174,7 @@ func TestFilters(t *testing.T) {
 
 // What passes a filter is all that should: the counts of a known program.
 func TestFiltersLetAllThrough(t *testing.T) {
-	eachAttach(t, func(t *testing.T, options ...string) {
+	autoAttach(t, func(t *testing.T, options ...string) {
 		busyHost(t)
 		for filter, want := range map[string]int{
 			"--comm=trigger32 --failed":         5,
@@ -206,7 +206,7 @@ func TestCgroupFilter(t *testing.T) {
 	}
 	t.Cleanup(func() { os.Remove(child); os.Remove(parent) })
 	id := strconv.FormatUint(inode(t, parent), 10)
-	eachAttach(t, func(t *testing.T, options ...string) {
+	autoAttach(t, func(t *testing.T, options ...string) {
 		busyHost(t)
 		for _, cgroup := range []string{id, parent, "/" + filepath.Base(parent)} {
 			r := start(t, append(options, "--cgroup", cgroup)...)
@@ -226,7 +226,7 @@ func TestCgroupFilter(t *testing.T) {
 
 // --follow adds the children of --pid, and theirs, and forgets them.
 func TestFollow(t *testing.T) {
-	eachAttach(t, func(t *testing.T, options ...string) {
+	autoAttach(t, func(t *testing.T, options ...string) {
 		shell := exec.Command("sh", "-c", "read go; "+trigger64+" calls; ("+trigger64+" calls); :")
 		stdin, err := shell.StdinPipe()
 		if err != nil {
@@ -252,7 +252,7 @@ func TestFollow(t *testing.T) {
 // A command is traced from its first instruction, with its children and nothing
 // else, and its status is ours.
 func TestCommand(t *testing.T) {
-	eachAttach(t, func(t *testing.T, options ...string) {
+	autoAttach(t, func(t *testing.T, options ...string) {
 		busyHost(t)
 		cmd := exec.Command(copenclose, slices.Concat(options, []string{"-o", "json", "--", "sh", "-c", trigger64 + " calls; exit 7"})...)
 		var said strings.Builder

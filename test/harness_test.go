@@ -54,6 +54,14 @@ func TestMain(m *testing.M) {
 	os.Exit(status)
 }
 
+// many is n, or less in a VM, where a call takes ten times as long.
+func many(n int) int {
+	if os.Getenv("COPENCLOSE_VM") != "" {
+		return n / 5
+	}
+	return n
+}
+
 // patience is how long a test waits for what must come at once, on a machine
 // that emulates another one and has more to do.
 const patience = 60 * time.Second
@@ -89,14 +97,19 @@ func whyNot(args ...string) string {
 }
 
 // everyWay runs test for each way to attach with each kind of buffer, eachAttach
-// for each way to attach: what a test is about decides, since in a VM each start
-// takes seconds.
+// for each way to attach, and autoAttach for that which is chosen here: what a test
+// is about decides, since in a VM each start takes seconds. TestVerifies loads the
+// rest.
 func everyWay(t *testing.T, test func(t *testing.T, options ...string)) {
 	runWays(t, []string{"ring", "perf"}, test)
 }
 
 func eachAttach(t *testing.T, test func(t *testing.T, options ...string)) {
 	runWays(t, []string{"ring"}, test)
+}
+
+func autoAttach(t *testing.T, test func(t *testing.T, options ...string)) {
+	test(t)
 }
 
 func runWays(t *testing.T, buffers []string, test func(t *testing.T, options ...string)) {

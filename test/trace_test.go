@@ -171,7 +171,7 @@ func pidLevel(pid int) int {
 // 100,000 opens and closes are counted to the last one.
 func TestCountsToTheLast(t *testing.T) {
 	everyWay(t, func(t *testing.T, options ...string) {
-		const pairs = 100_000
+		pairs := many(100_000)
 		r := start(t, append(options, "-I", "--buffer-size", "32M")...)
 		p := trigger(t, trigger64, inPIDNamespace, "pairs", fmt.Sprint(pairs))
 		res := r.stop()
@@ -191,7 +191,7 @@ func checkCounts(t *testing.T, res result, seen, did int) {
 // What a stopped reader cannot take is lost, warned of, and counted exactly.
 func TestStoppedReader(t *testing.T) {
 	everyWay(t, func(t *testing.T, options ...string) {
-		const pairs = 50_000
+		pairs := many(50_000)
 		r := start(t, append(options, "-I", "--buffer-size", "1M")...)
 		r.signal(unix.SIGSTOP)
 		p := trigger(t, trigger64, inPIDNamespace, "pairs", fmt.Sprint(pairs))
@@ -303,6 +303,33 @@ func programsLeft() (names []string) {
 			return names
 		}
 	}
+}
+
+// The verifier takes what every option leaves of the programs, both ways.
+func TestVerifies(t *testing.T) {
+	eachAttach(t, func(t *testing.T, options ...string) {
+		for _, combination := range []string{
+			"",
+			"-I",
+			"-C --failed --errno ENOENT",
+			"-o wide --path /x --comm a,b*",
+			"-o json --latency --full-path",
+			"--pid 1 --follow --tid 1 --uid 1 --gid 1",
+			"-o wide -I -c x --cgroup / --no-runtime",
+			"-s open -o json",
+			"--buffer perf -I -o json --latency --full-path --path /x",
+			"-o wide --latency -- true",
+		} {
+			words := strings.Fields(combination)
+			if i := slices.Index(words, "--"); i < 0 {
+				words = append(words, "--duration", "1ms")
+			}
+			said, err := exec.Command(copenclose, append(slices.Clone(options), words...)...).CombinedOutput()
+			if err != nil || !summaryLine.Match(said) {
+				t.Errorf("%s: %v\n%s%s", combination, err, said, whyNot(append(slices.Clone(options), words...)...))
+			}
+		}
+	})
 }
 
 // Only what is needed is loaded: one program on the tracepoint, or those on the
