@@ -197,3 +197,60 @@ func FuzzPerf(f *testing.F) {
 		})
 	})
 }
+
+// fillRing puts as many records into the ring as it takes.
+func (r *ringInMemory) fillRing() (n int) {
+	for r.head-*r.consumer+uint64(ringHeader+recordSize) <= r.mask+1 {
+		r.put(record(uint64(n+1)), 0)
+		n++
+	}
+	return n
+}
+
+func ignore(*bpf.Record) error { return nil }
+
+func TestDrainAllocatesNothing(t *testing.T) {
+	r := newRingInMemory(64 << 10)
+	c := cpuInMemory(64 << 10)
+	p := &perf{cpus: []*cpuBuffer{c}}
+	for name, drain := range map[string]func() (int, error){
+		"ring": func() (int, error) { r.fillRing(); return r.drain(ignore) },
+		"perf": func() (int, error) { c.put(unix.PERF_RECORD_SAMPLE, oneRecord); return p.drain(ignore) },
+	} {
+		// put makes the record, which is not the reader's doing.
+		made := testing.AllocsPerRun(10, func() {
+			if name == "ring" {
+				*r.consumer, r.read = r.head, r.head
+				r.fillRing()
+			} else {
+				c.put(unix.PERF_RECORD_SAMPLE, oneRecord)
+				c.read = c.control.Data_head
+			}
+		})
+		*r.consumer, r.read = r.head, r.head
+		all := testing.AllocsPerRun(10, func() {
+			if n, err := drain(); n == 0 || err != nil {
+				t.Fatalf("%s: %d records, %v", name, n, err)
+			}
+		})
+		if all > made {
+			t.Errorf("%s: drain made %v allocations", name, all-made)
+		}
+	}
+}
+
+var oneRecord = record(1)
+
+func BenchmarkRing(b *testing.B) {
+	r := newRingInMemory(8 << 20)
+	r.put(record(1), 0)
+	n := r.fillRing() + 1
+	b.ReportAllocs()
+	for b.Loop() {
+		r.read = 0
+		if _, err := r.drain(ignore); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/event")
+}
