@@ -13,7 +13,7 @@ SUDO    := $(if $(filter 0,$(shell id -u)),,sudo)
 
 BINARY  := bin/copenclose
 STATIC  := bin/static/copenclose
-OBJECT  := bpf/copenclose.bpf.o
+OBJECT  := bpf/copenclose.bpf.o.gz
 
 include libbpf/libbpf.mk
 include vmlinux/vmlinux.mk
@@ -50,8 +50,9 @@ $(STATIC): $(GO_SOURCES) $(OBJECT) $(LIBBPF)
 $(OBJECT): bpf/copenclose.bpf.c $(wildcard bpf/*.h) $(VMLINUX_H) $(LIBBPF)
 	@echo '  CLANG    $@'
 	$(Q)$(CLANG) -g -O2 -Wall -Werror -target bpf -mcpu=v3 -D__TARGET_ARCH_$(ARCH) \
-		-I$(dir $(VMLINUX_H)) -I$(LIBBPF_DIR)/include -c $< -o $@
-	$(Q)$(STRIP) -g $@
+		-I$(dir $(VMLINUX_H)) -I$(LIBBPF_DIR)/include -c $< -o $(basename $@)
+	$(Q)$(STRIP) -g $(basename $@)
+	$(Q)gzip --best --no-name --force $(basename $@)
 
 .PHONY: deps
 deps: ## Install what building needs (Debian packages)

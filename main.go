@@ -300,6 +300,9 @@ func trace(c *cli.Context) (status int, err error) {
 			Sockets:    sockets,
 			Note:       func(note string) { remark.Print(note) },
 		})
+		if err != nil && chosen.Match != nil {
+			return 0, fmt.Errorf("choose containers: %w", err)
+		}
 		if err != nil {
 			remark.Printf("containers are told by PID namespace and hostname alone: %v", err)
 		}

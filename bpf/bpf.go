@@ -3,14 +3,33 @@
 // and the table of traced syscalls. It loads nothing and needs no cgo.
 package bpf
 
-import _ "embed"
+import (
+	"bytes"
+	"compress/gzip"
+	_ "embed"
+	"fmt"
+	"io"
+)
+
+// A tenth of the size: the programs for handlers are much alike.
+//
+//go:embed copenclose.bpf.o.gz
+var compressed []byte
 
 // Object is the compiled copenclose.bpf.c, an ELF file for libbpf.
-//
-//go:embed copenclose.bpf.o
-var Object []byte
+func Object() ([]byte, error) {
+	r, err := gzip.NewReader(bytes.NewReader(compressed))
+	if err != nil {
+		return nil, fmt.Errorf("unpack the programs: %w", err)
+	}
+	object, err := io.ReadAll(r)
+	if err != nil {
+		return nil, fmt.Errorf("unpack the programs: %w", err)
+	}
+	return object, nil
+}
 
-// The maps of Object.
+// The maps in Object.
 const (
 	RingMap      = "ring"
 	PerfMap      = "perf"
@@ -26,7 +45,7 @@ const (
 	VerdictsMap  = "verdicts"
 )
 
-// The programs of Object that are not named after a syscall.
+// The programs in Object that are not named after a syscall.
 const (
 	SysEnterProgram = "sys_enter"
 	SysExitProgram  = "sys_exit"

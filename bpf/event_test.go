@@ -12,9 +12,18 @@ import (
 	"github.com/cilium/ebpf/btf"
 )
 
+func object(t *testing.T) *bytes.Reader {
+	t.Helper()
+	o, err := Object()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bytes.NewReader(o)
+}
+
 func objectBTF(t *testing.T) *btf.Spec {
 	t.Helper()
-	spec, err := btf.LoadSpecFromReader(bytes.NewReader(Object))
+	spec, err := btf.LoadSpecFromReader(object(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,17 +99,17 @@ func TestEnumsMatchObject(t *testing.T) {
 
 // The sizes that the tool counts on are those of the maps.
 func TestMapsMatchObject(t *testing.T) {
-	object, err := ebpf.LoadCollectionSpecFromReader(bytes.NewReader(Object))
+	collection, err := ebpf.LoadCollectionSpecFromReader(object(t))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name, entries := range map[string]uint32{SlotsMap: Slots, FreeSlotsMap: Slots, CgroupsMap: CgroupsMax} {
-		if got := object.Maps[name].MaxEntries; got != entries {
+		if got := collection.Maps[name].MaxEntries; got != entries {
 			t.Errorf("map %s has %d entries, want %d", name, got, entries)
 		}
 	}
 	for _, name := range []string{RingMap, PerfMap, CountersMap, SharedMap, EnteredMap, IDsMap, CommsMap, PathsMap, VerdictsMap} {
-		if object.Maps[name] == nil {
+		if collection.Maps[name] == nil {
 			t.Errorf("no map %s", name)
 		}
 	}
@@ -110,7 +119,7 @@ func TestMapsMatchObject(t *testing.T) {
 		programs = append(programs, s.EntryProgram(ABI64), s.EntryProgram(ABI32), s.ExitProgram(ABI64), s.ExitProgram(ABI32))
 	}
 	for _, name := range programs {
-		if object.Programs[name] == nil {
+		if collection.Programs[name] == nil {
 			t.Errorf("no program %s", name)
 		}
 	}

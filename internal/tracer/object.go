@@ -80,13 +80,17 @@ func refusesFentry() bool {
 // CAP_SYS_RESOURCE; so opened, it leaves that to libbpf, which knows whether the
 // kernel needs it (before 5.11).
 func openObject() (*object, error) {
+	programs, err := bpf.Object()
+	if err != nil {
+		return nil, err
+	}
 	fd, err := unix.MemfdCreate("copenclose.bpf.o", unix.MFD_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("create a file in memory: %w", err)
 	}
 	f := os.NewFile(uintptr(fd), "copenclose.bpf.o")
 	defer f.Close()
-	if _, err := f.Write(bpf.Object); err != nil {
+	if _, err := f.Write(programs); err != nil {
 		return nil, fmt.Errorf("write the programs to memory: %w", err)
 	}
 	module, err := libbpfgo.NewModuleFromFileArgs(libbpfgo.NewModuleArgs{
