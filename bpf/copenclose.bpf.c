@@ -136,14 +136,22 @@ static __always_inline void send_slot(void *ctx, struct slot *slot, const struct
 		count(lost);
 }
 
+/* Whether something is noted when the call is entered. */
+static __always_inline bool has_entry(const struct call *call)
+{
+	return want_latency || call->syscall == SYS_close;
+}
+
 /* A record with details, or one whose path decides whether it is sent. */
 static __always_inline void send_details(void *ctx, const struct call *call, __u64 pid_tgid)
 {
 	__u32 tid = pid_tgid, number = NO_SLOT;
-	struct entered *at_entry = bpf_map_lookup_elem(&entered, &tid);
+	struct entered *at_entry = NULL;
 	struct slot *slot = NULL;
 	__u64 entry_time = 0;
 
+	if (has_entry(call))
+		at_entry = bpf_map_lookup_elem(&entered, &tid);
 	if (at_entry) {
 		entry_time = at_entry->time;
 		number = at_entry->slot;
@@ -224,7 +232,7 @@ static __always_inline void record_return(void *ctx, const struct call *call)
 	}
 	if (!caller_passes(pid_tgid) || !result_passes(call->ret)) {
 		count(filtered);
-		if (use_slots)
+		if (use_slots && has_entry(call))
 			forget_entry(pid_tgid);
 		return;
 	}
@@ -276,7 +284,7 @@ static __always_inline void record_entry(const struct call *call)
 
 static __always_inline int called(const struct call *call)
 {
-	if (!is_traced(call) || (!want_latency && call->syscall != SYS_close))
+	if (!is_traced(call) || !has_entry(call))
 		return 0;
 	hold_cpu();
 	record_entry(call);
