@@ -11,7 +11,11 @@ static __always_inline bool listed(enum id_kind kind, __u32 value)
 {
 	struct id id = {.kind = kind, .value = value};
 
-	return !only_ids[kind] || bpf_map_lookup_elem(&ids, &id);
+	if (!only_ids[kind])
+		return true;
+	if (has_one_id[kind])
+		return value == one_id[kind];
+	return bpf_map_lookup_elem(&ids, &id);
 }
 
 /*

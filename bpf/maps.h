@@ -17,7 +17,9 @@ const volatile __u64 knock;
 
 /* Which filters there are; their lists are in ids, comms, paths and cgroups. */
 const volatile bool only_failed;
-const volatile bool only_ids[ID_ERRNO + 1]; /* by enum id_kind */
+const volatile bool only_ids[ID_ERRNO + 1];   /* by enum id_kind */
+const volatile bool has_one_id[ID_ERRNO + 1]; /* a list of one needs no map */
+const volatile __u32 one_id[ID_ERRNO + 1];
 const volatile bool only_comms;
 const volatile bool only_paths;
 const volatile __u32 only_cgroups; /* how many */

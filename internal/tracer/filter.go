@@ -44,15 +44,23 @@ func (f *Filter) ids() (ids []bpf.ID) {
 
 // constants are the values of the programs' constants, by name.
 func (f *Filter) constants() map[string]any {
-	var onlyIDs [bpf.IDKinds]bool
+	var onlyIDs, hasOneID [bpf.IDKinds]bool
+	var oneID [bpf.IDKinds]uint32
 	for kind, values := range f.lists() {
 		onlyIDs[kind] = len(values) > 0
+		if len(values) == 1 {
+			hasOneID[kind], oneID[kind] = true, values[0]
+		}
 	}
-	onlyIDs[bpf.PID] = onlyIDs[bpf.PID] || f.Command
+	if f.FollowChildren || f.Command {
+		onlyIDs[bpf.PID], hasOneID[bpf.PID] = true, false
+	}
 	return map[string]any{
 		"ignore_host":  f.IgnoreHost,
 		"only_failed":  f.Failed,
 		"only_ids":     onlyIDs,
+		"has_one_id":   hasOneID,
+		"one_id":       oneID,
 		"only_comms":   len(f.Comms) > 0,
 		"only_paths":   len(f.Paths) > 0,
 		"only_cgroups": uint32(len(f.Cgroups)),
