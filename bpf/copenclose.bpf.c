@@ -53,7 +53,7 @@ static __always_inline void fill(struct event *e, const struct call *call, __u64
  * The reader sleeps only when it has set reader_waits and the ring is empty,
  * a reserved record counting as there. So it is read after the reservation:
  * either the reader saw the record, or this sees that the reader waits. (The
- * reader looks again after 50 ms in any case, which also covers records with
+ * reader looks again after 90 ms in any case, which also covers records with
  * details, that are reserved and submitted in one.)
  */
 static __always_inline __u64 doorbell(void)

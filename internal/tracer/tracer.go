@@ -28,8 +28,8 @@ import (
 const (
 	// safetyInterval bounds how long a record can stay unseen. On the perf
 	// buffer, which rings no doorbell for a single event, it is also the usual
-	// wait; a person takes 100 ms for at once.
-	safetyInterval = 50 * time.Millisecond
+	// wait; what comes within 100 ms, a person takes for at once.
+	safetyInterval = 90 * time.Millisecond
 	// coalesce is how long the reader lets records gather before it looks for
 	// more. At a million events a second 1/16 of the default buffer fills.
 	coalesce = 4 * time.Millisecond

@@ -1,0 +1,301 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"time"
+)
+
+// sample is what one run of one subject gave.
+type sample struct {
+	err       error
+	bare      float64 // ns of a pair right before the tool started
+	added     float64 // ns that were added to each traced call
+	untraced  float64 // and to a call that nobody traces
+	cpu       float64 // ns of the tool's CPU for each event
+	seen      int     // events that its output has
+	made      int     // and that it should have
+	lost      int     // by its own account, -1 if it gives none
+	resident  float64 // KiB, right after the loop
+	shared    float64 // of it the buffer that the kernel writes to
+	peak      float64
+	startup   float64 // ms
+	eventRate float64 // events a second, made
+}
+
+const (
+	// warmUp are pairs that tell the bare time, and others the bare time of a
+	// call that is not traced.
+	warmUp = 300_000
+	others = 1_000_000
+	// A burst is 40,000 records, and the default buffer takes 65,536.
+	burst  = 20_000
+	bursts = 25
+)
+
+// measure runs a subject once.
+func measure(s settings, sub subject, l load, pairs int) (got sample) {
+	got.lost = -1
+	g, err := startGenerator(s, l)
+	if err != nil {
+		got.err = err
+		return got
+	}
+	defer g.stop()
+	got.err = g.measure(s, sub, l, pairs, &got)
+	return got
+}
+
+func (g *generator) measure(s settings, sub subject, l load, pairs int, got *sample) error {
+	// How many calls there are at a time: as many as CPUs, if so many threads.
+	atOnce := float64(1)
+	if !l.pinned {
+		atOnce = float64(min(g.workers, runtime.NumCPU()))
+	}
+	if _, _, err := g.order("pairs", warmUp/10); err != nil {
+		return err
+	}
+	_, bare, err := g.steadily("pairs", warmUp)
+	if err != nil {
+		return err
+	}
+	_, bareOther, err := g.steadily("getppid", others)
+	if err != nil {
+		return err
+	}
+
+	t, err := sub.start(s, g, l.pinned)
+	if err != nil {
+		return err
+	}
+	if t.output != nil {
+		defer t.removeOutput()
+	}
+	before := t.cpu()
+	began := time.Now()
+	made, each, err := g.loop(t, sub, pairs)
+	took := time.Since(began)
+	got.resident, got.shared, got.peak = t.memory()
+	if err != nil {
+		t.stop()
+		return err
+	}
+	t.settle()
+	cpu := t.cpu() - before
+	_, eachOther, err := g.steadily("getppid", others/sub.slow)
+	t.stop()
+	if err != nil {
+		return err
+	}
+
+	got.bare = bare * atOnce
+	got.added = (each - bare) * atOnce / sub.perCall()
+	got.untraced = (eachOther - bareOther) * atOnce
+	got.made = made * sub.calls
+	got.startup = float64(t.startup) / 1e6
+	got.eventRate = float64(2*made) / took.Seconds()
+	if t.cmd == nil {
+		return nil
+	}
+	got.lost = t.lost()
+	seen, all, err := t.count(sub.needle)
+	if err != nil {
+		return err
+	}
+	got.seen = seen
+	// Without any to show, the calls that were made are what it worked for.
+	if all == 0 || sub.calls == 0 {
+		all = 2 * made
+	}
+	got.cpu = float64(cpu) / float64(all)
+	return nil
+}
+
+// loop has the pairs made.
+func (g *generator) loop(t *tool, sub subject, pairs int) (made int, each float64, err error) {
+	if !sub.bursts {
+		return g.steadily("pairs", pairs)
+	}
+	var times []float64
+	for range bursts {
+		if err := t.pause(); err != nil {
+			return 0, 0, fmt.Errorf("stop the tool: %w", err)
+		}
+		n, each, err := g.order("pairs", burst)
+		if err := t.resume(); err != nil {
+			return 0, 0, fmt.Errorf("continue the tool: %w", err)
+		}
+		if err != nil {
+			return 0, 0, err
+		}
+		made += n
+		times = append(times, each)
+		t.settle()
+	}
+	return made, median(times), nil
+}
+
+func median(values []float64) float64 {
+	if len(values) == 0 {
+		return 0
+	}
+	sorted := slices.Sorted(slices.Values(values))
+	if n := len(sorted); n%2 == 0 {
+		return (sorted[n/2-1] + sorted[n/2]) / 2
+	}
+	return sorted[len(sorted)/2]
+}
+
+// measured are the samples of all subjects, in their order.
+type measured struct {
+	settings settings
+	subjects []subject
+	samples  map[string][]sample
+	rounds   int
+}
+
+// measureAll runs each subject once a round.
+func measureAll(s settings, all []subject) *measured {
+	m := &measured{settings: s, subjects: all, samples: map[string][]sample{}, rounds: s.rounds}
+	for round := range s.rounds {
+		for _, sub := range all {
+			if n := len(m.samples[sub.name]); n > 0 && m.samples[sub.name][n-1].err != nil {
+				continue // it will not run the next time either
+			}
+			got := measure(s, sub, onePinned, max(1, s.pairs/sub.slow))
+			m.samples[sub.name] = append(m.samples[sub.name], got)
+			fmt.Fprintf(os.Stderr, "round %d, %s: %s\n", round+1, sub.name, got)
+		}
+	}
+	return m
+}
+
+func (s sample) String() string {
+	if s.err != nil {
+		return "cannot run: " + s.err.Error()
+	}
+	return fmt.Sprintf("%.0f ns added to a call (pair alone %.0f), %.0f to others, %.0f ns CPU per event, %d of %d, %.0f ms to start",
+		s.added, s.bare, s.untraced, s.cpu, s.seen, s.made, s.startup)
+}
+
+// middle is the median of one figure of a subject.
+func (m *measured) middle(name string, figure func(sample) float64) float64 {
+	var values []float64
+	for _, s := range m.samples[name] {
+		if s.err == nil {
+			values = append(values, figure(s))
+		}
+	}
+	return median(values)
+}
+
+func added(s sample) float64    { return s.added }
+func untraced(s sample) float64 { return s.untraced }
+func cpu(s sample) float64      { return s.cpu }
+func resident(s sample) float64 { return s.resident }
+func peak(s sample) float64     { return s.peak }
+func shared(s sample) float64   { return s.shared }
+func startup(s sample) float64  { return s.startup }
+func bare(s sample) float64     { return s.bare }
+func rate(s sample) float64     { return s.eventRate }
+
+func (m *measured) bare() float64 {
+	var values []float64
+	for _, samples := range m.samples {
+		for _, s := range samples {
+			if s.err == nil {
+				values = append(values, s.bare)
+			}
+		}
+	}
+	return median(values)
+}
+
+// failed is why a subject could not run, nil if it did.
+func (m *measured) failed(name string) error {
+	for _, s := range m.samples[name] {
+		if s.err != nil {
+			return s.err
+		}
+	}
+	return nil
+}
+
+// seen is how much of what was made was shown, in all rounds together.
+func (m *measured) seen(name string) (seen, made int) {
+	for _, s := range m.samples[name] {
+		seen += s.seen
+		made += s.made
+	}
+	return seen, made
+}
+
+// growth is how cost grows with what happens at once.
+type growth struct {
+	loads   []load
+	results map[string]*measured // by load
+}
+
+func measureGrowth(s settings) *growth {
+	g := &growth{results: map[string]*measured{}, loads: []load{
+		{name: "1 thread", threads: 1},
+		{name: "2 threads", threads: 2},
+		{name: "4 threads", threads: 4},
+		{name: "1 cgroup", cgroups: 1, pinned: true},
+		{name: "1,000 cgroups", cgroups: 1000, pinned: true},
+	}}
+	for _, l := range g.loads {
+		of := []subject{product(ours, 2), peer(opensnoop, 1, 5, ourComm, "opensnoop")}
+		if l.cgroups > 0 {
+			of = []subject{product(oursC, 2, "-C")}
+		}
+		m := &measured{settings: s, subjects: of, samples: map[string][]sample{}, rounds: s.rounds}
+		for range s.rounds {
+			for _, sub := range of {
+				m.samples[sub.name] = append(m.samples[sub.name], measure(s, sub, l, max(1, s.pairs/2/sub.slow)))
+			}
+		}
+		g.results[l.name] = m
+		for _, sub := range of {
+			fmt.Fprintf(os.Stderr, "%s, %s: %.0f ns added to a call\n", l.name, sub.name, m.middle(sub.name, added))
+		}
+	}
+	return g
+}
+
+// alone is what is measured of copenclose with nothing beside it.
+type alone struct {
+	long     sample  // the long run
+	idle     float64 // share of a core, nothing happening
+	size     float64 // bytes of the static binary
+	allocs   float64 // most allocations per event of the Go benchmarks
+	hasAlloc bool
+}
+
+func measureAlone(s settings) (a alone, err error) {
+	if s.long > 0 {
+		a.long = measure(s, product(ours, 2), onePinned, s.long)
+		fmt.Fprintf(os.Stderr, "long run: %s\n", a.long)
+	}
+	if s.idle > 0 {
+		t, err := startReady(s, nil, true, "-I")
+		if err != nil {
+			return a, err
+		}
+		t.settle()
+		before := t.cpu()
+		time.Sleep(s.idle)
+		a.idle = float64(t.cpu()-before) / float64(s.idle)
+		t.stop()
+		t.removeOutput()
+	}
+	info, err := os.Stat(s.static)
+	if err != nil {
+		return a, err
+	}
+	a.size = float64(info.Size())
+	a.allocs, a.hasAlloc = allocations(s.goBench)
+	return a, nil
+}

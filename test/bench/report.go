@@ -1,0 +1,189 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/cilium/ebpf"
+	"github.com/olekukonko/tablewriter"
+	"github.com/olekukonko/tablewriter/renderer"
+	"github.com/olekukonko/tablewriter/tw"
+	"golang.org/x/sys/unix"
+)
+
+// newTable has the first column at the left, numbers at the right.
+func newTable(w io.Writer, s settings, header ...string) *tablewriter.Table {
+	align := make([]tw.Align, len(header))
+	for i := range align {
+		align[i] = tw.AlignRight
+	}
+	align[0] = tw.AlignLeft
+	options := []tablewriter.Option{
+		tablewriter.WithRowAlignmentConfig(tw.CellAlignment{PerColumn: align}),
+		tablewriter.WithHeaderAutoFormat(tw.Off),
+		tablewriter.WithRowAutoWrap(tw.WrapNone),
+	}
+	if s.markdown {
+		options = append(options, tablewriter.WithRenderer(renderer.NewMarkdown()))
+	}
+	t := tablewriter.NewTable(w, options...)
+	t.Header(header)
+	return t
+}
+
+// describeMachine says on what this runs, and what else runs on it.
+func describeMachine(w io.Writer) error {
+	var name unix.Utsname
+	if err := unix.Uname(&name); err != nil {
+		return fmt.Errorf("ask for the kernel's release: %w", err)
+	}
+	model := "unknown"
+	if text, err := os.ReadFile("/proc/cpuinfo"); err == nil {
+		if m := regexp.MustCompile(`model name\s*: (.*)`).FindSubmatch(text); m != nil {
+			model = string(m[1])
+		}
+	}
+	load, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return fmt.Errorf("read the load: %w", err)
+	}
+	_, err = fmt.Fprintf(w, "Linux %s, %d CPUs (%s); load %s, %d tracing programs of others attached\n",
+		unix.ByteSliceToString(name.Release[:]), runtime.NumCPU(), model, strings.Join(strings.Fields(string(load))[:3], " "), tracers())
+	return err
+}
+
+// tracers counts the programs that are loaded and could make calls dearer.
+func tracers() (n int) {
+	for id := ebpf.ProgramID(0); ; {
+		next, err := ebpf.ProgramGetNextID(id)
+		if err != nil {
+			return n
+		}
+		id = next
+		program, err := ebpf.NewProgramFromID(id)
+		if err != nil {
+			continue
+		}
+		switch program.Type() {
+		case ebpf.Tracing, ebpf.Kprobe, ebpf.TracePoint, ebpf.RawTracepoint, ebpf.RawTracepointWritable, ebpf.LSM:
+			n++
+		}
+		program.Close()
+	}
+}
+
+func whole(v float64) string { return strconv.FormatFloat(v, 'f', 0, 64) }
+
+// ratio is v beside ours.
+func ratio(v, ours float64) string {
+	if ours <= 0 || v <= 0 {
+		return "-"
+	}
+	if v/ours < 10 {
+		return strconv.FormatFloat(v/ours, 'f', 2, 64)
+	}
+	return whole(v / ours)
+}
+
+func mib(kib float64) string { return strconv.FormatFloat(kib/1024, 'f', 1, 64) }
+
+// printTools prints the main table.
+func (m *measured) printTools(w io.Writer) error {
+	fmt.Fprintf(w, "\nA loop of open and close of /dev/null on CPU %d, the tool on CPU %d. Alone a pair takes %.0f ns.\n"+
+		"Medians of %d rounds; x is the ratio to %s. An event is a line that the tool wrote;\n"+
+		"of tools that write none, CPU is per call that was made.\n\n",
+		generatorCPU(), toolCPU, m.bare(), m.rounds, ours)
+	t := newTable(w, m.settings, "tool", "ns added\nper call", "x", "CPU ns\nper event", "x", "events seen\nof made", "lost",
+		"resident\nMiB", "of it\nbuffer", "peak\nMiB", "start-up\nms", "ns added to an\nuntraced call")
+	failures := ""
+	for _, sub := range m.subjects {
+		if err := m.failed(sub.name); err != nil {
+			failures += fmt.Sprintf("%s: %s\n", sub.name, err)
+			if err := t.Append(sub.name, "cannot run"); err != nil {
+				return err
+			}
+			continue
+		}
+		a, c := m.middle(sub.name, added), m.middle(sub.name, cpu)
+		row := []string{
+			sub.name, whole(a), ratio(a, m.middle(ours, added)), whole(c), ratio(c, m.middle(ours, cpu)), "-", "-",
+			mib(m.middle(sub.name, resident)), mib(m.middle(sub.name, shared)), mib(m.middle(sub.name, peak)), whole(m.middle(sub.name, startup)),
+			whole(m.middle(sub.name, untraced)),
+		}
+		if seen, made := m.seen(sub.name); made > 0 {
+			row[5] = fmt.Sprintf("%d of %d", seen, made)
+			row[6] = share(made-seen, made)
+		}
+		if m.middle(sub.name, startup) == 0 { // programs alone
+			row[3], row[4], row[7], row[8], row[9], row[10] = "-", "-", "-", "-", "-", "-"
+		}
+		if err := t.Append(row); err != nil {
+			return err
+		}
+	}
+	if err := t.Render(); err != nil {
+		return err
+	}
+	_, err := io.WriteString(w, failures)
+	return err
+}
+
+func share(part, all int) string {
+	if part == 0 {
+		return "0"
+	}
+	return fmt.Sprintf("%.2f %%", 100*float64(part)/float64(all))
+}
+
+// print prints how cost grows.
+func (g *growth) print(w io.Writer, s settings) error {
+	fmt.Fprintf(w, "\nHow cost grows. Threads run on all CPUs, and the tool where it finds room; processes in\n"+
+		"cgroups take turns of ten pairs on one CPU. The time is that for which a call has a CPU.\n\n")
+	t := newTable(w, s, "load", "tool", "ns of a\npair alone", "ns added\nper call", "CPU ns\nper event", "events seen\nof made", "lost", "events made\nper second")
+	for _, l := range g.loads {
+		m := g.results[l.name]
+		for _, sub := range m.subjects {
+			row := []string{l.name, sub.name}
+			if err := m.failed(sub.name); err != nil {
+				row = append(row, "cannot run: "+err.Error())
+			} else {
+				seen, made := m.seen(sub.name)
+				row = append(row, whole(m.middle(sub.name, bare)), whole(m.middle(sub.name, added)), whole(m.middle(sub.name, cpu)),
+					fmt.Sprintf("%d of %d", seen, made), share(made-seen, made), whole(m.middle(sub.name, rate)))
+			}
+			if err := t.Append(row); err != nil {
+				return err
+			}
+		}
+	}
+	return t.Render()
+}
+
+var benchmarkLine = regexp.MustCompile(`(?m)^(?:pkg: (\S+)|Benchmark\S+.* (\d+) allocs/op)$`)
+
+// allocations is the most that a Go benchmark made per event, of those that are
+// on the way from the ring to the line.
+func allocations(path string) (most float64, found bool) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return 0, false
+	}
+	perEvent := false
+	for _, m := range benchmarkLine.FindAllStringSubmatch(string(text), -1) {
+		if pkg := m[1]; pkg != "" {
+			perEvent = slices.Contains([]string{"bpf", "tracer", "output"}, filepath.Base(pkg))
+			continue
+		}
+		if n, err := strconv.ParseFloat(m[2], 64); err == nil && perEvent {
+			found, most = true, max(most, n)
+		}
+	}
+	return most, found
+}
