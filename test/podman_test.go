@@ -3,9 +3,12 @@ package test
 import (
 	"bytes"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -29,9 +32,10 @@ func TestPodman(t *testing.T) {
 		t.Skip("no Podman on pure cgroup v2 here: make test-vm has it")
 	}
 	podman(t, "import", "/srv/httpd.tar", "httpd")
+	names := []string{"ct-web1", "ct-web2", "ct-db"}
 	var servers []*container
-	for range 3 {
-		servers = append(servers, podmanHTTPD(t))
+	for _, name := range names {
+		servers = append(servers, podmanHTTPD(t, name))
 	}
 
 	t.Run("hostname", func(t *testing.T) {
@@ -52,6 +56,104 @@ func TestPodman(t *testing.T) {
 		}
 		checkPodmanTable(t, labels, "-I", "-C")
 	})
+	// Podman listens only where somebody had it do so.
+	t.Run("container by id", func(t *testing.T) {
+		table := newLines()
+		r := startTo(t, table, "-I", "-o", "wide")
+		for _, c := range servers {
+			requestPodman(t, c)
+			table.await(t, podmanRow(c, c.id[:12]))
+		}
+		r.stderr.await(t, regexp.MustCompile(`copenclose: podman does not listen on /run/podman/podman.sock`))
+		r.stop()
+	})
+	t.Run("container by name", func(t *testing.T) {
+		servePodman(t)
+		// The names come with -c before anything is shown.
+		table := newLines()
+		r := startTo(t, table, "-c", "ct-*", "-o", "wide")
+		chosen := start(t, "-c", "ct-*,!*db", "-o", "json")
+		for i, c := range servers {
+			requestPodman(t, c)
+			table.await(t, podmanRow(c, names[i]))
+		}
+		r.stop()
+		res := chosen.stop()
+		noneUnknown(t, res.events)
+		image := podman(t, "inspect", "--format", "{{.ImageName}}", servers[0].id)
+		seen := make(map[string]bool)
+		for _, e := range res.events {
+			id := e.container().text("id")
+			seen[id] = true
+			i := slices.IndexFunc(servers, func(c *container) bool { return c.id == id })
+			if i < 0 || names[i] == "ct-db" || e.container().text("name") != names[i] || e.container().text("runtime") != "podman" ||
+				e.container().text("image") != image {
+				t.Fatalf("-c ct-*,!*db shows %v", e)
+			}
+		}
+		if len(seen) != 2 {
+			t.Errorf("-c ct-*,!*db shows %v", seen)
+		}
+
+		said, err := exec.Command(copenclose, "containers", "-o", "json").Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		listed := parseJSON(t, string(said))
+		for i, c := range servers {
+			j := slices.IndexFunc(listed, func(e event) bool { return e.text("id") == c.id })
+			if j < 0 || listed[j].text("name") != names[i] || listed[j].text("hostname") != c.hostname || listed[j].number("pid") != c.pid {
+				t.Errorf("%s, %s, process %d is not in the list:\n%s", names[i], c.hostname, c.pid, said)
+			}
+		}
+	})
+}
+
+// requestPodman has a server accept, open and close. A worker's first accept4 was
+// waiting before the tool came, and a call that was entered before fentry
+// attached is not seen to return.
+func requestPodman(t *testing.T, c *container) {
+	t.Helper()
+	for range requests {
+		if err := c.request(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// podmanRow is a row of the wide table that calls a container by label.
+func podmanRow(c *container, label string) *regexp.Regexp {
+	return regexp.MustCompile(fmt.Sprintf(`(?m)^\S+ +%s +%s +\d+ .* openat +httpd `, c.hostname, label))
+}
+
+// servePodman has Podman listen, and returns when it does.
+func servePodman(t *testing.T) {
+	t.Helper()
+	const socket = "/run/podman/podman.sock"
+	if err := os.MkdirAll(filepath.Dir(socket), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	service := exec.Command("podman", "system", "service", "--time=0", "unix://"+socket)
+	said := newLines()
+	service.Stderr = said
+	if err := service.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = service.Process.Kill()
+		_ = service.Wait()
+		_ = os.Remove(socket)
+	})
+	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) { // it says nothing
+		connection, err := net.Dial("unix", socket)
+		if err == nil {
+			connection.Close()
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("podman does not listen: %v\n%s", err, said)
+		}
+	}
 }
 
 // checkPodmanTable traces the containers while they serve pages and reread
@@ -64,13 +166,7 @@ func checkPodmanTable(t *testing.T, labels map[string]*container, flags ...strin
 	table := newLines()
 	r := startTo(t, table, flags...)
 	for _, c := range labels {
-		// A worker's first accept4 was waiting before the tool came, and a call
-		// that was entered before fentry attached is not seen to return.
-		for range requests {
-			if err := c.request(); err != nil {
-				t.Fatal(err)
-			}
-		}
+		requestPodman(t, c)
 		// A graceful restart: the first process, root there, opens its files again.
 		if err := unix.Kill(c.pid, unix.SIGUSR1); err != nil {
 			t.Fatal(err)
@@ -125,10 +221,10 @@ func podman(t *testing.T, args ...string) string {
 }
 
 // podmanHTTPD starts a server and returns when it has served its page.
-func podmanHTTPD(t *testing.T) *container {
+func podmanHTTPD(t *testing.T, name string) *container {
 	t.Helper()
 	users := fmt.Sprintf("0:%d:65536", mappedRoot)
-	id := podman(t, "run", "--detach", "--uidmap", users, "--gidmap", users, "httpd",
+	id := podman(t, "run", "--detach", "--name", name, "--uidmap", users, "--gidmap", users, "httpd",
 		"/usr/sbin/httpd", "-DFOREGROUND", "-f", "/etc/httpd.conf", "-c", "User www-data", "-c", "Group www-data")
 	t.Cleanup(func() { podman(t, "rm", "--force", "--time", "0", id) })
 	out := podman(t, "inspect", "--format", "{{.State.Pid}} {{.Config.Hostname}} {{.NetworkSettings.IPAddress}}", id)

@@ -7,6 +7,9 @@
 package attribution
 
 import (
+	"context"
+	"time"
+
 	"github.com/copenclose/copenclose/bpf"
 	"github.com/copenclose/copenclose/internal/container"
 	"github.com/copenclose/copenclose/internal/output"
@@ -46,13 +49,17 @@ type origin struct {
 // known of one it is another.
 const originsMax = 4096
 
+// namesTimeout bounds how long the start waits for the names to choose by.
+const namesTimeout = 2 * time.Second
+
 // New makes an Attributor that knows no containers and shows all events.
 func New(t *tracer.Tracer, w *output.Writer) *Attributor {
 	return &Attributor{tracer: t, writer: w}
 }
 
 // Attribute has it find containers. It returns when every cgroup that exists is
-// known, and the kernel knows of each whose it is. Where that fails, the host is
+// known, and the kernel knows of each whose it is, and where containers are
+// chosen when the runtimes have told their names, or had time to. Where that fails, the host is
 // the initial PID namespace alone.
 func (a *Attributor) Attribute(cfg Config) error {
 	a.cfg = cfg
@@ -67,6 +74,13 @@ func (a *Attributor) Attribute(cfg Config) error {
 		return err
 	}
 	a.registry = registry
+	if cfg.Names && cfg.Choose != nil {
+		// What a container does before its name is known is not shown. A runtime
+		// that does not answer says so by itself.
+		ctx, cancel := context.WithTimeout(context.Background(), namesTimeout)
+		defer cancel()
+		_ = registry.Settle(ctx)
+	}
 	if warning := registry.Warning(); warning != nil {
 		cfg.Note(warning.Error())
 		return nil

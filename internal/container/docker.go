@@ -10,5 +10,7 @@ var docker = engine{
 		// --cgroup-parent says. Podman names its pods like that.
 		return own(path), isID(own(path)) && parent(path) != podmanParent
 	},
-	sockets: []string{"/run/docker.sock", "/run/user/*/docker.sock"},
+	// /var/run is /run but in an image without it, which people give the socket
+	// by that name.
+	sockets: []string{"/run/docker.sock", "/var/run/docker.sock", "/run/user/*/docker.sock"},
 }

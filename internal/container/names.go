@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"net/url"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -134,6 +135,10 @@ func (n *names) of(runtime string) []*source {
 	for _, pattern := range engines[i].sockets {
 		sockets, _ := filepath.Glob(pattern)
 		for _, socket := range sockets {
+			// One socket may have several names.
+			if target, err := filepath.EvalSymlinks(socket); err == nil {
+				socket = target
+			}
 			if n.sources[socket] == nil {
 				s := newSource(socket, runtime, n)
 				n.sources[socket] = s
@@ -381,6 +386,15 @@ func connect(ctx context.Context, socket string) (api, error) {
 func isDialError(err error) bool {
 	var op *net.OpError
 	return errors.As(err, &op) && op.Op == "dial"
+}
+
+// short is the error of an http.Client without the URL, in which there may be a
+// hundred ids.
+func short(err error) error {
+	if u := (*url.Error)(nil); errors.As(err, &u) {
+		return u.Err
+	}
+	return err
 }
 
 // statusError is what a server answers that did not do what it was asked.

@@ -275,7 +275,7 @@ func (c *criAPI) call(ctx context.Context, method string, message []byte) ([]byt
 	request.Header.Set("TE", "trailers")
 	response, err := c.client.Do(request)
 	if err != nil {
-		return nil, err
+		return nil, short(err)
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {

@@ -68,7 +68,7 @@ func (d *dockerAPI) read(ctx context.Context, path string, query url.Values, v a
 	}
 	response, err := d.client.Do(request)
 	if err != nil {
-		return err
+		return short(err)
 	}
 	defer response.Body.Close()
 	body := io.LimitReader(response.Body, maxAnswer)
