@@ -29,7 +29,7 @@ func TestCalls(t *testing.T) {
 		res := r.stop()
 		for _, p := range programs {
 			seen := syscalls(res.of(p.pid, p.comm))
-			if len(p.did) == 0 || !slices.Equal(seen, p.did) {
+			if len(p.did) == 0 || !accountsFor(seen, p.did, res.missed) {
 				t.Errorf("%s made  %v\nbut shown are %v", p.comm, p.did, seen)
 			}
 		}
@@ -143,9 +143,7 @@ func TestIgnoreHost(t *testing.T) {
 		r := start(t, append(options, "-I")...)
 		p := trigger(t, trigger64, inPIDNamespace, "pairs", "1000")
 		res := r.stop()
-		if n := len(res.of(p.pid, p.comm)); n != 2000 {
-			t.Errorf("%d rows of the container, want 2000", n)
-		}
+		checkCounts(t, res, len(res.of(p.pid, p.comm)), 2000)
 		if res.filtered == 0 {
 			t.Error("nothing of the host was filtered, although it was busy")
 		}
@@ -197,6 +195,18 @@ func checkCounts(t *testing.T, res result, seen, did int) {
 	if seen == 0 || seen+res.lost > did || seen+res.lost+res.missed < did {
 		t.Errorf("%d rows of %d calls; %s", seen, did, res.summary)
 	}
+}
+
+// accountsFor tells whether seen is all that somebody did, in order, but for calls
+// that the kernel missed.
+func accountsFor(seen, did []string, missed int) bool {
+	next := 0
+	for _, call := range did {
+		if next < len(seen) && seen[next] == call {
+			next++
+		}
+	}
+	return next == len(seen) && len(did)-len(seen) <= missed
 }
 
 // What a stopped reader cannot take is lost, warned of, and counted exactly.
@@ -301,9 +311,8 @@ func endBySignal(t *testing.T, signal syscall.Signal, options []string) {
 	r := start(t, append(options, "-I")...)
 	p := trigger(t, trigger64, inPIDNamespace, "pairs", "100")
 	r.signal(signal)
-	if n := len(r.wait().of(p.pid, p.comm)); n != 200 {
-		t.Errorf("%d rows, want the 200 that were there before the signal", n)
-	}
+	res := r.wait()
+	checkCounts(t, res, len(res.of(p.pid, p.comm)), 200)
 }
 
 // programsLeft are those of our programs that stay in the kernel. It frees a
