@@ -234,6 +234,9 @@ func (r *run) wait() result {
 	for i, n := range []*int{&res.shown, &res.filtered, &res.lost, &res.missed, &res.unshown} {
 		*n, _ = strconv.Atoi(m[i+1])
 	}
+	if res.missed > 0 {
+		r.t.Log(res.summary)
+	}
 	if r.cmd.Stdout != io.Writer(&r.stdout) {
 		return res
 	}
