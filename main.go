@@ -287,6 +287,9 @@ func trace(c *cli.Context) (status int, err error) {
 		remark.SetOutput(io.Discard)
 	}
 	w, err := output.NewWriter(os.Stdout, options)
+	if errors.Is(err, unix.EPIPE) {
+		return 0, nil
+	}
 	if err != nil {
 		return 0, fmt.Errorf("write to stdout: %w", err)
 	}

@@ -309,6 +309,23 @@ func TestEnds(t *testing.T) {
 	})
 }
 
+// A pipe that is closed before the header is written is a closed pipe, too.
+func TestClosedBeforeTheHeader(t *testing.T) {
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	read.Close()
+	var said strings.Builder
+	cmd := exec.Command(copenclose, "--duration", "60s")
+	cmd.Stdout, cmd.Stderr = write, &said
+	err = cmd.Run()
+	write.Close()
+	if err != nil || said.Len() > 0 {
+		t.Errorf("ended with %v\n%s", err, &said)
+	}
+}
+
 func endBySignal(t *testing.T, signal syscall.Signal, options []string) {
 	r := start(t, append(options, "-I")...)
 	p := trigger(t, trigger64, inPIDNamespace, "pairs", "100")
