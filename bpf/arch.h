@@ -17,11 +17,12 @@
 #define HAVE_TYPED_REGS bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_task_pt_regs)
 #define THREAD_SIZE (4 * 4096) /* arch/x86/include/asm/page_64_types.h */
 
-static __always_inline const struct pt_regs *handler_regs(const __u64 *ctx)
+static __always_inline const struct pt_regs *handler_regs(const __u64 *ctx,
+							  struct task_struct *task)
 {
 	if (HAVE_TYPED_REGS)
 		return (const struct pt_regs *)ctx[0];
-	return (struct pt_regs *)(task_read(stack) + THREAD_SIZE) - 1;
+	return (struct pt_regs *)(task_read(task, stack) + THREAD_SIZE) - 1;
 }
 
 #define REG(from, name)                                                                    \
@@ -42,9 +43,9 @@ static __always_inline const struct pt_regs *handler_regs(const __u64 *ctx)
  */
 #define TS_COMPAT 0x0002
 
-static __always_inline enum abi current_abi(void)
+static __always_inline enum abi abi_of(struct task_struct *task)
 {
-	return task_read(thread_info.status) & TS_COMPAT ? ABI_32 : ABI_64;
+	return task_read(task, thread_info.status) & TS_COMPAT ? ABI_32 : ABI_64;
 }
 
 static __always_inline __u32 syscall_nr(const struct pt_regs *regs)
@@ -66,9 +67,9 @@ static __always_inline __u32 syscall_nr(const struct pt_regs *regs)
 
 #define TIF_32BIT 22 /* arch/arm64/include/asm/thread_info.h */
 
-static __always_inline enum abi current_abi(void)
+static __always_inline enum abi abi_of(struct task_struct *task)
 {
-	return task_read(thread_info.flags) & (1UL << TIF_32BIT) ? ABI_32 : ABI_64;
+	return task_read(task, thread_info.flags) & (1UL << TIF_32BIT) ? ABI_32 : ABI_64;
 }
 
 static __always_inline __u32 syscall_nr(const struct pt_regs *regs)

@@ -10,6 +10,7 @@
 #include "event.h"
 #include "syscalls.h"
 #include "maps.h"
+#include "cpu.h"
 #include "task.h"
 #include "arch.h"
 #include "filter.h"
@@ -29,10 +30,10 @@ const enum verdict verdict_in_btf SEC(".rodata");
 
 static __always_inline void fill(struct event *e, const struct call *call, __u64 pid_tgid)
 {
-	__u64 uid_gid = bpf_get_current_uid_gid();
+	__u64 uid_gid = uid_gid_of(call->task);
 
 	e->time = bpf_ktime_get_ns();
-	e->cgroup_id = bpf_get_current_cgroup_id();
+	e->cgroup_id = cgroup_id_of(call->task);
 	e->pid = pid_tgid >> 32;
 	e->tid = pid_tgid;
 	e->uid = uid_gid;
@@ -40,28 +41,31 @@ static __always_inline void fill(struct event *e, const struct call *call, __u64
 	e->ret = call->ret;
 	e->syscall = call->syscall;
 	e->abi = call->abi;
-	e->in_initial_pid_ns = ignore_host && in_initial_pid_namespace();
+	e->in_initial_pid_ns = ignore_host && in_initial_pid_namespace(call->task);
 	e->reserved = 0;
-	bpf_get_current_comm(e->comm, sizeof(e->comm));
+	copy_comm(e->comm, call->task);
 	e->hostname[0] = '\0';
 	if (want_hostname)
-		bpf_probe_read_kernel(e->hostname, sizeof(e->hostname),
-				      task_read(nsproxy, uts_ns, name.nodename));
+		copy_hostname(e->hostname, call->task);
 }
 
 /*
- * The reader sleeps only when it has set reader_waits and the ring is empty,
- * a reserved record counting as there. So it is read after the reservation:
- * either the reader saw the record, or this sees that the reader waits. (The
- * reader looks again after 90 ms in any case, which also covers records with
- * details, that are reserved and submitted in one.)
+ * Wakes the reader if it waits, which it does when it has set reader_waits and
+ * then found the ring empty. This comes behind a record, whose submission is a
+ * full barrier: either the reader saw that record, or this sees that it waits.
+ * Only a record can wake it, so there is one that is discarded.
  */
-static __always_inline __u64 doorbell(void)
+static __always_inline void ring_doorbell(void)
 {
+	__u64 *nothing;
+
 	if (!shared.reader_waits)
-		return BPF_RB_NO_WAKEUP;
+		return;
+	nothing = bpf_ringbuf_reserve(&ring, sizeof(*nothing), 0);
+	if (!nothing)
+		return; /* a full ring is not being waited for */
 	shared.reader_waits = 0;
-	return BPF_RB_FORCE_WAKEUP;
+	bpf_ringbuf_discard(nothing, BPF_RB_FORCE_WAKEUP);
 }
 
 /* A record of fixed size, the event alone. */
@@ -75,7 +79,8 @@ static __always_inline void send_event(void *ctx, const struct call *call, __u64
 			return;
 		}
 		fill(e, call, pid_tgid);
-		bpf_ringbuf_submit(e, doorbell());
+		bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
+		ring_doorbell();
 	} else {
 		struct event e;
 
@@ -114,8 +119,12 @@ static __always_inline long output_slot(void *ctx, struct slot *slot, bool with_
 			text_len = TEXT_MAX;
 		size += sizeof(struct details) + text_len;
 	}
-	if (use_ring_buffer)
-		return bpf_ringbuf_output(&ring, slot, size, doorbell());
+	if (use_ring_buffer) {
+		long err = bpf_ringbuf_output(&ring, slot, size, BPF_RB_NO_WAKEUP);
+
+		ring_doorbell();
+		return err;
+	}
 	return bpf_perf_event_output(ctx, &perf, BPF_F_CURRENT_CPU, slot, size);
 }
 
@@ -129,7 +138,7 @@ static __always_inline void send_slot(void *ctx, struct slot *slot, const struct
 		return;
 	}
 	fill(&slot->event, call, pid_tgid);
-	slot->details.ppid = task_read(real_parent, tgid);
+	slot->details.ppid = task_read(call->task, real_parent, tgid);
 	if (entry_time)
 		slot->details.latency = slot->event.time - entry_time;
 	if (output_slot(ctx, slot, want_details))
@@ -184,7 +193,7 @@ static __always_inline void forget_entry(__u64 pid_tgid)
 
 static __always_inline bool is_traced(const struct call *call)
 {
-	return call->syscall != SYS_COUNT && traced & (1 << call->syscall);
+	return call->syscall < SYS_COUNT && traced & (1 << call->syscall);
 }
 
 static __always_inline void hear_knock(const struct call *call, __u32 pid)
@@ -197,40 +206,19 @@ static __always_inline void hear_knock(const struct call *call, __u32 pid)
 
 #define use_slots (want_details || only_paths)
 
-/*
- * While a program is preempted, the kernel does not run it for others on that
- * CPU: they are missed. On kernels that preempt themselves that would be many;
- * from 6.10 (fc7566ad0a82, "bpf: Introduce bpf_preempt_[disable,enable] kfuncs")
- * only the moments remain before and after this.
- */
-extern void bpf_preempt_disable(void) __weak __ksym;
-extern void bpf_preempt_enable(void) __weak __ksym;
-
-static __always_inline void hold_cpu(void)
-{
-	if (bpf_ksym_exists(bpf_preempt_disable))
-		bpf_preempt_disable();
-}
-
-static __always_inline void release_cpu(void)
-{
-	if (bpf_ksym_exists(bpf_preempt_enable))
-		bpf_preempt_enable();
-}
-
 static __always_inline void record_return(void *ctx, const struct call *call)
 {
 	__u64 pid_tgid;
 	__u32 pid, tool;
 
-	pid_tgid = bpf_get_current_pid_tgid();
+	pid_tgid = pid_tgid_of(call->task);
 	pid = pid_tgid >> 32;
 	tool = shared.tool;
 	if (!tool || pid == tool) {
 		hear_knock(call, pid);
 		return;
 	}
-	if (!caller_passes(pid_tgid) || !result_passes(call->ret)) {
+	if (!caller_passes(call->task, pid_tgid) || !result_passes(call->ret)) {
 		count(filtered);
 		if (use_slots && has_entry(call))
 			forget_entry(pid_tgid);
@@ -260,10 +248,10 @@ static __always_inline void record_entry(const struct call *call)
 	__u64 pid_tgid;
 	__u32 tid, tool;
 
-	pid_tgid = bpf_get_current_pid_tgid();
+	pid_tgid = pid_tgid_of(call->task);
 	tid = pid_tgid;
 	tool = shared.tool;
-	if (!tool || pid_tgid >> 32 == tool || !caller_passes(pid_tgid))
+	if (!tool || pid_tgid >> 32 == tool || !caller_passes(call->task, pid_tgid))
 		return;
 
 	/* What a task left that ended inside a call. */
@@ -313,31 +301,45 @@ static __always_inline enum syscall of_socketcall(const struct pt_regs *regs)
  */
 #define HANDLER_RESULT(ctx) ((long)(ctx)[1])
 
-#define ON_HANDLER(program, name)                                                       \
-	SEC("fentry")                                                                   \
-	int enter_##program(__u64 *ctx)                                                 \
-	{                                                                               \
-		struct call call = {handler_regs(ctx), 0, SYS_##name, current_abi()};   \
-                                                                                        \
-		return called(&call);                                                   \
-	}                                                                               \
-	SEC("fexit")                                                                    \
-	int exit_##program(__u64 *ctx)                                                  \
-	{                                                                               \
-		struct call call = {handler_regs(ctx), HANDLER_RESULT(ctx), SYS_##name, \
-				    current_abi()};                                     \
-                                                                                        \
-		return returned(ctx, &call);                                            \
+static __always_inline struct call of_handler(const __u64 *ctx, long ret, enum syscall syscall)
+{
+	struct task_struct *task = current_task();
+
+	return (struct call){task, handler_regs(ctx, task), ret, syscall, abi_of(task)};
+}
+
+#define ON_HANDLER(program, name)                                                    \
+	SEC("fentry")                                                                \
+	int enter_##program(__u64 *ctx)                                              \
+	{                                                                            \
+		struct call call = of_handler(ctx, 0, SYS_##name);                   \
+                                                                                     \
+		return called(&call);                                                \
+	}                                                                            \
+	SEC("fexit")                                                                 \
+	int exit_##program(__u64 *ctx)                                               \
+	{                                                                            \
+		struct call call = of_handler(ctx, HANDLER_RESULT(ctx), SYS_##name); \
+                                                                                     \
+		return returned(ctx, &call);                                         \
 	}
 #define ON_HANDLERS(name, ...) ON_HANDLER(name, name) ON_HANDLER(name##_32, name)
 
 SYSCALLS(ON_HANDLERS)
 
+static __always_inline struct call of_socketcall_handler(const __u64 *ctx, long ret)
+{
+	struct call call = of_handler(ctx, ret, SYS_COUNT);
+
+	call.syscall = of_socketcall(call.regs);
+	call.socketcall = true;
+	return call;
+}
+
 SEC("fentry")
 int enter_socketcall_32(__u64 *ctx)
 {
-	const struct pt_regs *regs = handler_regs(ctx);
-	struct call call = {regs, 0, of_socketcall(regs), ABI_32, true};
+	struct call call = of_socketcall_handler(ctx, 0);
 
 	return called(&call);
 }
@@ -345,57 +347,58 @@ int enter_socketcall_32(__u64 *ctx)
 SEC("fexit")
 int exit_socketcall_32(__u64 *ctx)
 {
-	const struct pt_regs *regs = handler_regs(ctx);
-	struct call call = {regs, HANDLER_RESULT(ctx), of_socketcall(regs), ABI_32, true};
+	struct call call = of_socketcall_handler(ctx, HANDLER_RESULT(ctx));
 
 	return returned(ctx, &call);
 }
 
 /*
  * The tracepoint way: every syscall of the machine comes here, so what is not
- * traced must leave at once.
+ * traced must leave at once. These have 1 + enum syscall by number; the last
+ * element is for those that there are not.
  */
-#define IF_NR_64(name, ...)                                         \
-	if (NR_64(__VA_ARGS__) != NONE && nr == NR_64(__VA_ARGS__)) \
-		return SYS_##name;
-#define IF_NR_32(name, ...)                                         \
-	if (NR_32(__VA_ARGS__) != NONE && nr == NR_32(__VA_ARGS__)) \
-		return SYS_##name;
+#define NUMBERS 512
+#define AT(nr) [(nr) == NONE ? NUMBERS : (nr)]
+#define OF_NR_64(name, ...) AT(NR_64(__VA_ARGS__)) = 1 + SYS_##name,
+#define OF_NR_32(name, ...) AT(NR_32(__VA_ARGS__)) = 1 + SYS_##name,
 
-static __always_inline enum syscall of_number(__u32 nr, enum abi abi)
-{
-	if (abi == ABI_64) {
-		SYSCALLS(IF_NR_64)
-	} else {
-		SYSCALLS(IF_NR_32)
-	}
-	return SYS_COUNT;
-}
+static const __u8 of_number_64[NUMBERS + 1] = {SYSCALLS(OF_NR_64)};
+static const __u8 of_number_32[NUMBERS + 1] = {SYSCALLS(OF_NR_32) AT(NR_SOCKETCALL) =
+						       1 + SYS_COUNT};
 
-static __always_inline struct call of_registers(const struct pt_regs *regs, long ret)
+/* False for what is none of ours. */
+static __always_inline bool of_registers(struct call *call, const struct pt_regs *regs, long ret)
 {
 	__u32 nr = syscall_nr(regs);
-	struct call call = {regs, ret, SYS_COUNT, current_abi()};
 
-	call.socketcall = call.abi == ABI_32 && nr == NR_SOCKETCALL;
-	call.syscall = call.socketcall ? of_socketcall(regs) : of_number(nr, call.abi);
-	return call;
+	if (nr >= NUMBERS || !(of_number_64[nr] | of_number_32[nr]))
+		return false;
+	call->task = current_task();
+	call->regs = regs;
+	call->ret = ret;
+	call->abi = abi_of(call->task);
+	call->socketcall = call->abi == ABI_32 && nr == NR_SOCKETCALL;
+	if (call->socketcall)
+		call->syscall = of_socketcall(regs);
+	else
+		call->syscall = (call->abi == ABI_64 ? of_number_64[nr] : of_number_32[nr]) - 1;
+	return true;
 }
 
 SEC("tp_btf/sys_enter")
 int BPF_PROG(sys_enter, const struct pt_regs *regs)
 {
-	struct call call = of_registers(regs, 0);
+	struct call call;
 
-	return called(&call);
+	return of_registers(&call, regs, 0) ? called(&call) : 0;
 }
 
 SEC("tp_btf/sys_exit")
 int BPF_PROG(sys_exit, const struct pt_regs *regs, long ret)
 {
-	struct call call = of_registers(regs, ret);
+	struct call call;
 
-	return returned(ctx, &call);
+	return of_registers(&call, regs, ret) ? returned(ctx, &call) : 0;
 }
 
 /* --follow: a listed process lists its children, for as long as they live. */

@@ -5,6 +5,7 @@
 /* What a call is about: its arguments, and what the kernel knows of its files. */
 
 struct call {
+	struct task_struct *task;
 	const struct pt_regs *regs;
 	long ret;
 	enum syscall syscall;
@@ -51,14 +52,14 @@ static __always_inline void describe_given_path(struct slot *slot, __u64 user_po
 		slot->details.text_len = len > TEXT_MAX ? TEXT_MAX - 1 : len - 1;
 }
 
-static __always_inline struct file *file_of(__u32 fd)
+static __always_inline struct file *file_of(struct task_struct *task, __u32 fd)
 {
-	struct fdtable *table = task_read(files, fdt);
+	struct fdtable *table = task_read(task, files, fdt);
 	struct file **array, *file = NULL;
 
-	if (fd >= BPF_CORE_READ(table, max_fds))
+	if (fd >= kernel_read(table, max_fds))
 		return NULL;
-	array = BPF_CORE_READ(table, fd);
+	array = kernel_read(table, fd);
 	bpf_probe_read_kernel(&file, sizeof(file), &array[fd]);
 	return file;
 }
@@ -71,12 +72,13 @@ static __always_inline struct file *file_of(__u32 fd)
  * what prepend_path() in fs/d_path.c does. No lock is held, so a file that is
  * moved right now may be called by a mix of its names.
  */
-static __always_inline void describe_path(struct slot *slot, const struct path *path)
+static __always_inline void describe_path(struct slot *slot, struct task_struct *task,
+					  struct path *path)
 {
-	struct dentry *root_dentry = task_read(fs, root.dentry);
-	struct vfsmount *root_mount = task_read(fs, root.mnt);
-	struct vfsmount *vfsmount = BPF_CORE_READ(path, mnt);
-	struct dentry *dentry = BPF_CORE_READ(path, dentry);
+	struct dentry *root_dentry = task_read(task, fs, root.dentry);
+	struct vfsmount *root_mount = task_read(task, fs, root.mnt);
+	struct vfsmount *vfsmount = kernel_read(path, mnt);
+	struct dentry *dentry = kernel_read(path, dentry);
 	struct mount *mount = (void *)vfsmount - bpf_core_field_offset(struct mount, mnt);
 	__u32 start = TEXT_MAX, len;
 	int i;
@@ -88,20 +90,20 @@ static __always_inline void describe_path(struct slot *slot, const struct path *
 		vfsmount = (void *)mount + bpf_core_field_offset(struct mount, mnt);
 		if (dentry == root_dentry && vfsmount == root_mount)
 			break;
-		if (dentry == BPF_CORE_READ(vfsmount, mnt_root)) {
-			struct mount *above = BPF_CORE_READ(mount, mnt_parent);
+		if (dentry == kernel_read(vfsmount, mnt_root)) {
+			struct mount *above = kernel_read(mount, mnt_parent);
 
 			if (above == mount)
 				break;
-			dentry = BPF_CORE_READ(mount, mnt_mountpoint);
+			dentry = kernel_read(mount, mnt_mountpoint);
 			mount = above;
 			continue;
 		}
-		parent = BPF_CORE_READ(dentry, d_parent);
+		parent = kernel_read(dentry, d_parent);
 		if (parent == dentry)
 			break;
-		name.len = BPF_CORE_READ(dentry, d_name.len) & (COMPONENT_MAX - 1);
-		name.name = BPF_CORE_READ(dentry, d_name.name);
+		name.len = kernel_read(dentry, d_name.len) & (COMPONENT_MAX - 1);
+		name.name = kernel_read(dentry, d_name.name);
 		if (start < name.len + 1) {
 			i = COMPONENTS;
 			break;
@@ -203,9 +205,9 @@ static __always_inline void describe_socket(struct slot *slot, struct file *file
 static __always_inline void describe_name(struct slot *slot, struct dentry *dentry,
 					  enum target target)
 {
-	__u32 len = BPF_CORE_READ(dentry, d_name.len) & (COMPONENT_MAX - 1);
+	__u32 len = kernel_read(dentry, d_name.len) & (COMPONENT_MAX - 1);
 
-	bpf_probe_read_kernel(slot->text, len, BPF_CORE_READ(dentry, d_name.name));
+	bpf_probe_read_kernel(slot->text, len, kernel_read(dentry, d_name.name));
 	slot->details.target = target;
 	slot->details.text_len = len;
 }
@@ -220,26 +222,27 @@ static __always_inline bool is_memfd(struct dentry *dentry)
 	const char prefix[] = "memfd:";
 	char name[sizeof(prefix) - 1] = {};
 
-	if (BPF_CORE_READ(dentry, d_parent) != dentry)
+	if (kernel_read(dentry, d_parent) != dentry)
 		return false;
-	bpf_probe_read_kernel(name, sizeof(name), BPF_CORE_READ(dentry, d_name.name));
+	bpf_probe_read_kernel(name, sizeof(name), kernel_read(dentry, d_name.name));
 	for (__u32 i = 0; i < sizeof(name); i++)
 		if (name[i] != prefix[i])
 			return false;
 	return true;
 }
 
-static __always_inline void describe_file(struct slot *slot, struct file *file)
+static __always_inline void describe_file(struct slot *slot, struct task_struct *task,
+					  struct file *file)
 {
-	struct inode *inode = BPF_CORE_READ(file, f_inode);
-	struct dentry *dentry = BPF_CORE_READ(file, f_path.dentry);
+	struct inode *inode = kernel_read(file, f_inode);
+	struct dentry *dentry = kernel_read(file, f_path.dentry);
 
-	slot->details.file_mode = BPF_CORE_READ(inode, i_mode);
+	slot->details.file_mode = kernel_read(inode, i_mode);
 	if ((slot->details.file_mode & S_IFMT) == S_IFSOCK) {
 		describe_socket(slot, file);
 		return;
 	}
-	switch (BPF_CORE_READ(inode, i_sb, s_magic)) {
+	switch (kernel_read(inode, i_sb, s_magic)) {
 	case PIPEFS_MAGIC:
 		slot->details.target = TARGET_PIPE;
 		return;
@@ -251,7 +254,7 @@ static __always_inline void describe_file(struct slot *slot, struct file *file)
 		describe_name(slot, dentry, TARGET_MEMFD);
 		return;
 	}
-	describe_path(slot, (void *)file + bpf_core_field_offset(struct file, f_path));
+	describe_path(slot, task, (void *)file + bpf_core_field_offset(struct file, f_path));
 }
 
 #define SIN6_LEN_RFC2133 24 /* without the scope id; include/net/ipv6.h */
@@ -299,10 +302,10 @@ static __always_inline void describe_given_address(struct slot *slot, __u64 user
 /* At the entry of a close: later the file is gone. */
 static __always_inline void describe_closed(struct slot *slot, const struct call *call)
 {
-	struct file *file = file_of(ARG_0(call->regs, call->abi));
+	struct file *file = file_of(call->task, ARG_0(call->regs, call->abi));
 
 	if (file)
-		describe_file(slot, file);
+		describe_file(slot, call->task, file);
 }
 
 static __always_inline void describe_opened(struct slot *slot, const struct call *call,
@@ -311,9 +314,9 @@ static __always_inline void describe_opened(struct slot *slot, const struct call
 	struct file *file = NULL;
 
 	if (want_opened_path && call->ret >= 0)
-		file = file_of(call->ret);
+		file = file_of(call->task, call->ret);
 	if (file)
-		describe_file(slot, file);
+		describe_file(slot, call->task, file);
 	else
 		describe_given_path(slot, user_pointer);
 }
@@ -360,11 +363,11 @@ static __always_inline void describe(struct slot *slot, const struct call *call)
 		d->flags = a.arg[3];
 		/* fall through */
 	case SYS_accept: {
-		struct file *file = call->ret >= 0 ? file_of(call->ret) : NULL;
+		struct file *file = call->ret >= 0 ? file_of(call->task, call->ret) : NULL;
 
 		d->fd = a.arg[0];
 		if (file)
-			describe_file(slot, file);
+			describe_file(slot, call->task, file);
 		return;
 	}
 	case SYS_connect:

@@ -236,9 +236,21 @@ type Verdict uint8
 
 // The values of enum verdict.
 const (
-	Host      Verdict = iota // no container's
-	Container                // a container's, but none that was chosen
+	UnknownCgroup Verdict = iota
+	Host                  // no container's
+	Container             // a container's, but none that was chosen
 	Chosen
+)
+
+// VerdictSet is struct verdict_set of event.h: a set of the table VerdictsMap, the
+// verdicts of the cgroups with this remainder of their ids.
+type VerdictSet struct{ Ways [4]uint64 }
+
+// VerdictSets is how many sets the table has, and VerdictBits how many bits of a
+// way are the verdict; above them is the cgroup's id.
+const (
+	VerdictSets = 32768
+	VerdictBits = 2
 )
 
 // The values of enum cgroup_news.

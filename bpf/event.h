@@ -99,14 +99,28 @@ struct shared {
 	__u32 reader_waits;
 	__u32 tool;
 	__u32 heard;
-	__u32 verdicts_complete; /* the map verdicts has every cgroup of the host */
+	__u32 verdicts_complete; /* the table verdicts has every cgroup of the host */
 };
 
-/* A value of the map verdicts, what the tool knows of a cgroup. */
+/* What the tool knows of a cgroup. */
 enum verdict {
+	VERDICT_UNKNOWN,
 	VERDICT_HOST,	   /* no container's */
 	VERDICT_CONTAINER, /* a container's, but none that was chosen */
 	VERDICT_CHOSEN,
+};
+
+/*
+ * A set of the table verdicts has the cgroups whose id has its number as
+ * remainder, each in one word: the id, and below it 2 bits of verdict. A cgroup
+ * that finds no room is not known.
+ */
+#define VERDICT_SETS 32768
+#define VERDICT_WAYS 4
+#define VERDICT_BITS 2
+
+struct verdict_set {
+	__u64 ways[VERDICT_WAYS];
 };
 
 /* Per CPU; the reader adds them up. */

@@ -36,7 +36,7 @@ func TestViewsMatchObject(t *testing.T) {
 	spec := objectBTF(t)
 	for name, view := range map[string]any{
 		"event": Event{}, "details": Details{}, "address": address{}, "shared": Shared{}, "counters": Counters{},
-		"id": ID{}, "comm_prefix": CommPrefix{}, "path_prefix": PathPrefix{},
+		"id": ID{}, "comm_prefix": CommPrefix{}, "path_prefix": PathPrefix{}, "verdict_set": VerdictSet{},
 	} {
 		var c *btf.Struct
 		if err := spec.TypeByName(name, &c); err != nil {
@@ -72,7 +72,7 @@ func TestEnumsMatchObject(t *testing.T) {
 		want = append(want, "SYS_"+s.Name)
 	}
 	for name, want := range map[string][]string{
-		"verdict":     {Host: "VERDICT_HOST", Container: "VERDICT_CONTAINER", Chosen: "VERDICT_CHOSEN"},
+		"verdict":     {UnknownCgroup: "VERDICT_UNKNOWN", Host: "VERDICT_HOST", Container: "VERDICT_CONTAINER", Chosen: "VERDICT_CHOSEN"},
 		"cgroup_news": {cgroupMade: "CGROUP_MADE", cgroupRemoved: "CGROUP_REMOVED"},
 		"syscall":     append(want, "SYS_COUNT"),
 		"abi":         {ABI64: "ABI_64", ABI32: "ABI_32"},
@@ -103,12 +103,12 @@ func TestMapsMatchObject(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, entries := range map[string]uint32{SlotsMap: Slots, FreeSlotsMap: Slots, CgroupsMap: CgroupsMax} {
+	for name, entries := range map[string]uint32{SlotsMap: Slots, FreeSlotsMap: Slots, CgroupsMap: CgroupsMax, VerdictsMap: VerdictSets} {
 		if got := collection.Maps[name].MaxEntries; got != entries {
 			t.Errorf("map %s has %d entries, want %d", name, got, entries)
 		}
 	}
-	for _, name := range []string{RingMap, PerfMap, CountersMap, SharedMap, EnteredMap, IDsMap, CommsMap, PathsMap, VerdictsMap} {
+	for _, name := range []string{RingMap, PerfMap, CountersMap, SharedMap, EnteredMap, IDsMap, CommsMap, PathsMap} {
 		if collection.Maps[name] == nil {
 			t.Errorf("no map %s", name)
 		}

@@ -22,16 +22,16 @@ static __always_inline bool listed(enum id_kind kind, __u32 value)
  * Level 0 is the initial PID namespace, whatever its inode number. This is
  * where the task is, not where its next child will be (nsproxy).
  */
-static __always_inline bool in_initial_pid_namespace(void)
+static __always_inline bool in_initial_pid_namespace(struct task_struct *task)
 {
-	return task_read(thread_pid, level) == 0;
+	return task_read(task, thread_pid, level) == 0;
 }
 
-static __always_inline bool comm_listed(void)
+static __always_inline bool comm_listed(struct task_struct *task)
 {
 	struct comm_prefix key = {.bits = 8 * COMM_LEN};
 
-	bpf_get_current_comm(key.comm, sizeof(key.comm));
+	copy_comm(key.comm, task);
 	return bpf_map_lookup_elem(&comms, &key);
 }
 
@@ -44,38 +44,52 @@ static __always_inline bool cgroup_listed(void)
 	return false;
 }
 
+static __always_inline enum verdict verdict_of(__u64 cgroup_id)
+{
+	__u32 number = cgroup_id % VERDICT_SETS;
+	struct verdict_set *set = bpf_map_lookup_elem(&verdicts, &number);
+
+	if (!set)
+		return VERDICT_UNKNOWN;
+	for (int i = 0; i < VERDICT_WAYS; i++) {
+		__u64 way = set->ways[i];
+
+		if (way >> VERDICT_BITS == cgroup_id)
+			return way & ((1 << VERDICT_BITS) - 1);
+	}
+	return VERDICT_UNKNOWN;
+}
+
 /*
  * The host is the initial PID namespace and no container's cgroup. A cgroup that
  * the tool does not know yet passes: the tool decides when it has the event.
  */
-static __always_inline bool container_passes(void)
+static __always_inline bool container_passes(struct task_struct *task)
 {
-	__u64 cgroup_id;
-	__u8 *verdict;
+	enum verdict verdict;
 
-	if (!only_chosen && !in_initial_pid_namespace())
+	if (!only_chosen && !in_initial_pid_namespace(task))
 		return true;
-	cgroup_id = bpf_get_current_cgroup_id();
-	verdict = bpf_map_lookup_elem(&verdicts, &cgroup_id);
-	if (!verdict)
+	verdict = verdict_of(cgroup_id_of(task));
+	if (verdict == VERDICT_UNKNOWN)
 		return only_chosen || shared.verdicts_complete;
-	return *verdict >= (only_chosen ? VERDICT_CHOSEN : VERDICT_CONTAINER);
+	return verdict >= (only_chosen ? VERDICT_CHOSEN : VERDICT_CONTAINER);
 }
 
 /* What is known of the caller: the same when a call is entered and returns. */
-static __always_inline bool caller_passes(__u64 pid_tgid)
+static __always_inline bool caller_passes(struct task_struct *task, __u64 pid_tgid)
 {
-	if ((ignore_host || only_chosen) && !container_passes())
+	if ((ignore_host || only_chosen) && !container_passes(task))
 		return false;
 	if (!listed(ID_PID, pid_tgid >> 32) || !listed(ID_TID, pid_tgid))
 		return false;
 	if (only_ids[ID_UID] || only_ids[ID_GID]) {
-		__u64 uid_gid = bpf_get_current_uid_gid();
+		__u64 uid_gid = uid_gid_of(task);
 
 		if (!listed(ID_UID, uid_gid) || !listed(ID_GID, uid_gid >> 32))
 			return false;
 	}
-	if (only_comms && !comm_listed())
+	if (only_comms && !comm_listed(task))
 		return false;
 	return !only_cgroups || cgroup_listed();
 }

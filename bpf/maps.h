@@ -49,7 +49,8 @@ struct {
 /*
  * A record with details is put together in a slot: it does not fit on the
  * stack, and per-CPU memory is not ours alone since programs on functions can
- * be preempted (5.12). free_slots has the numbers of those that nobody uses.
+ * be preempted (5.12). free_slots has the numbers of those that nobody uses; it
+ * is a stack so that the next one taken is still in the CPU's caches.
  */
 #define SLOTS 512
 #define COMPONENT_MAX 256 /* NAME_MAX and the slash before it */
@@ -69,7 +70,7 @@ struct {
 } slots SEC(".maps");
 
 struct {
-	__uint(type, BPF_MAP_TYPE_QUEUE);
+	__uint(type, BPF_MAP_TYPE_STACK);
 	__uint(max_entries, SLOTS);
 	__uint(key_size, 0);
 	__type(value, __u32);
@@ -124,26 +125,17 @@ struct {
 	__type(value, __u32);
 } cgroups SEC(".maps");
 
-/* enum verdict by cgroup id; the tool writes it. */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 131072);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, __u64);
-	__type(value, __u8);
-} verdicts SEC(".maps");
-
 /*
- * Atomic although per CPU: since 5.12 (ca06f55b9002, "bpf: Add per-program
- * recursion prevention mechanism") programs on functions can be preempted, and
- * two of them can count on one CPU.
+ * Verdicts by cgroup id, see struct verdict_set: a table that the tool maps and
+ * writes, for a lookup in a hash table costs a host's call more than all else
+ * that -I does.
  */
-#define count(counter)                                                      \
-	({                                                                  \
-		__u32 zero = 0;                                             \
-		struct counters *c = bpf_map_lookup_elem(&counters, &zero); \
-		if (c)                                                      \
-			__sync_fetch_and_add(&c->counter, 1);               \
-	})
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, VERDICT_SETS);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct verdict_set);
+} verdicts SEC(".maps");
 
 #endif

@@ -3,16 +3,90 @@
 #define COPENCLOSE_TASK_H
 
 /*
- * task_read(a, b, c) is current->a->b->c, a null pointer on the way giving 0.
- * From 5.11 (3ca1032ab7ab, "bpf: Implement get_current_task_btf and RET_PTR_TO_BTF_ID")
- * these are plain loads; before, each arrow is a bpf_probe_read_kernel().
+ * The kernel's own data. Fields are loaded, not read with helpers, wherever the
+ * kernel lets us: where returns are expensive (retbleed, SRSO), each call of a
+ * helper costs more than the rest of what is done for a field.
+ *
+ * task_read(task, a, b) is task->a->b of the current task, a null pointer on the
+ * way giving 0. From 5.11 (3ca1032ab7ab, "bpf: Implement get_current_task_btf and
+ * RET_PTR_TO_BTF_ID") these are plain loads; before, each arrow is a
+ * bpf_probe_read_kernel().
  */
 #define HAVE_CURRENT_TASK_BTF \
 	bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_current_task_btf)
 
-#define task_read(...)                                               \
-	(HAVE_CURRENT_TASK_BTF                                       \
-		 ? ___arrow(bpf_get_current_task_btf(), __VA_ARGS__) \
-		 : BPF_CORE_READ((struct task_struct *)bpf_get_current_task(), __VA_ARGS__))
+static __always_inline struct task_struct *current_task(void)
+{
+	if (HAVE_CURRENT_TASK_BTF)
+		return bpf_get_current_task_btf();
+	return (struct task_struct *)bpf_get_current_task();
+}
+
+#define task_read(task, ...)                                              \
+	({                                                                \
+		struct task_struct *from = (task);                        \
+		HAVE_CURRENT_TASK_BTF ? ___arrow(from, __VA_ARGS__)       \
+				      : BPF_CORE_READ(from, __VA_ARGS__); \
+	})
+
+/*
+ * kernel_read(p, a, b) is p->a->b of any pointer, in the same way from 6.2 on
+ * (a35b9af4ec2c, "bpf: Add a kfunc to type cast from bpf uapi ctx to kernel ctx"
+ * and its sibling for any type).
+ */
+#define kernel_read(p, ...)                                                         \
+	({                                                                          \
+		typeof(*(p)) *from = (p);                                           \
+		bpf_ksym_exists(bpf_rdonly_cast)                                    \
+			? ___arrow(bpf_core_cast(from, typeof(*from)), __VA_ARGS__) \
+			: BPF_CORE_READ(from, __VA_ARGS__);                         \
+	})
+
+static __always_inline __u64 cgroup_id_of(struct task_struct *task)
+{
+	if (HAVE_CURRENT_TASK_BTF)
+		return task->cgroups->dfl_cgrp->kn->id;
+	return bpf_get_current_cgroup_id();
+}
+
+/* Like the helper, the gid in the upper half. */
+static __always_inline __u64 uid_gid_of(struct task_struct *task)
+{
+	if (HAVE_CURRENT_TASK_BTF)
+		return task->cred->uid.val | (__u64)task->cred->gid.val << 32;
+	return bpf_get_current_uid_gid();
+}
+
+static __always_inline __u64 pid_tgid_of(struct task_struct *task)
+{
+	if (HAVE_CURRENT_TASK_BTF)
+		return (__u32)task->pid | (__u64)task->tgid << 32;
+	return bpf_get_current_pid_tgid();
+}
+
+/* Copies by words what a plain memcpy() would by bytes, its alignment unknown. */
+#define copy_words(word, to, from, size)                               \
+	do {                                                           \
+		for (__u32 i = 0; i < (size) / sizeof(word); i++)      \
+			((word *)(to))[i] = ((const word *)(from))[i]; \
+	} while (0)
+
+/* As a filter's key it is aligned to 4 bytes only. */
+static __always_inline void copy_comm(char *to, struct task_struct *task)
+{
+	if (HAVE_CURRENT_TASK_BTF)
+		copy_words(__u32, to, task->comm, COMM_LEN);
+	else
+		bpf_get_current_comm(to, COMM_LEN);
+}
+
+static __always_inline void copy_hostname(char *to, struct task_struct *task)
+{
+	if (HAVE_CURRENT_TASK_BTF)
+		copy_words(__u64, to, task->nsproxy->uts_ns->name.nodename, HOSTNAME_LEN);
+	else
+		bpf_probe_read_kernel(to, HOSTNAME_LEN,
+				      BPF_CORE_READ(task, nsproxy, uts_ns, name.nodename));
+}
 
 #endif

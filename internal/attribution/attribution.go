@@ -115,7 +115,7 @@ func (a *Attributor) tell(cgroup uint64, c *container.Container) {
 		verdict = bpf.Container
 	}
 	// What the kernel has no room for it does not know, and is decided here.
-	_ = a.tracer.SetVerdict(cgroup, verdict)
+	a.tracer.SetVerdict(cgroup, verdict)
 }
 
 // Cgroup takes news of a cgroup.

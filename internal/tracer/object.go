@@ -50,7 +50,8 @@ type object struct {
 	nonce    uint64
 	syscalls uint32 // a bit for each index of bpf.Syscalls that is traced
 	shared   *bpf.Shared
-	mapping  []byte
+	verdicts verdicts
+	mappings [][]byte
 }
 
 // forwardLibbpfLog gives libbpf's words to l, and none to the terminal.
@@ -288,17 +289,34 @@ func handlers32(syscall string) []string {
 	return []string{"__ia32_compat_sys_" + syscall, "__ia32_sys_" + syscall}
 }
 
-func (o *object) load() error {
+func (o *object) load(cfg Config) error {
 	if err := o.module.BPFLoadObject(); err != nil {
 		return err
 	}
-	mapping, err := unix.Mmap(o.mapFD(bpf.SharedMap), 0, os.Getpagesize(), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	shared, err := o.mmap(bpf.SharedMap, os.Getpagesize())
 	if err != nil {
-		return fmt.Errorf("map the shared variables: %w", err)
+		return err
 	}
-	o.mapping = mapping
-	o.shared = (*bpf.Shared)(unsafe.Pointer(&mapping[0]))
+	o.shared = (*bpf.Shared)(unsafe.Pointer(&shared[0]))
+	if !cfg.Filter.usesVerdicts() {
+		return nil
+	}
+	table, err := o.mmap(bpf.VerdictsMap, bpf.VerdictSets*int(unsafe.Sizeof(bpf.VerdictSet{})))
+	if err != nil {
+		return err
+	}
+	o.verdicts.sets = unsafe.Slice((*bpf.VerdictSet)(unsafe.Pointer(&table[0])), bpf.VerdictSets)
 	return nil
+}
+
+// mmap maps what both sides write.
+func (o *object) mmap(name string, size int) ([]byte, error) {
+	m, err := unix.Mmap(o.mapFD(name), 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return nil, fmt.Errorf("map %s into memory: %w", name, err)
+	}
+	o.mappings = append(o.mappings, m)
+	return m, nil
 }
 
 // mapFD is the file descriptor of a map that the object has for certain.
@@ -320,13 +338,6 @@ func put[K, V any](o *object, name string, key K, value V) error {
 		return fmt.Errorf("write to the map %s: %w", name, err)
 	}
 	return nil
-}
-
-// remove removes an entry of a map, if it is there.
-func (o *object) remove(name string, key uint64) {
-	if m, err := o.module.GetMap(name); err == nil {
-		_ = m.DeleteKey(unsafe.Pointer(&key))
-	}
 }
 
 // fill puts into the maps what must be there before the first event.
@@ -417,8 +428,8 @@ func (o *object) close() {
 	if o.links != nil {
 		o.detach()
 	}
-	if o.mapping != nil {
-		_ = unix.Munmap(o.mapping)
+	for _, m := range o.mappings {
+		_ = unix.Munmap(m)
 	}
 	o.module.Close()
 }

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -20,7 +21,7 @@ import (
 // libbpfgo's reader is not used: its buffers wake the reader for every event,
 // its Stop throws away what was not read yet, and it hands over one CPU after
 // the other. This one is woken when a buffer is half full, looks by itself
-// every safetyInterval, and merges the CPUs by time.
+// every perfInterval, and merges the CPUs by time.
 type perf struct {
 	cpus []*cpuBuffer
 }
@@ -170,7 +171,7 @@ func (c *cpuBuffer) copy(dst []byte, at uint64) {
 }
 
 // arm has nothing to ask for: the kernel rings at half a buffer.
-func (b *perf) arm() bool { return true }
+func (b *perf) arm() (patience time.Duration) { return perfInterval }
 
 func (b *perf) disarm() {}
 

@@ -3,6 +3,7 @@ package tracer
 import (
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -54,11 +55,18 @@ func (p *poll) wake() {
 	_, _ = unix.Write(p.waker, []byte{1, 0, 0, 0, 0, 0, 0, 0})
 }
 
+// forever is a timeout that never passes.
+const forever = time.Duration(math.MaxInt64)
+
 // wait returns after timeout, or earlier for a wakeup. closed tells that the
 // watched file's other end is gone.
 func (p *poll) wait(timeout time.Duration) (closed bool, err error) {
 	var events [8]unix.EpollEvent
-	n, err := unix.EpollWait(p.epoll, events[:], int(timeout.Milliseconds()))
+	ms := -1
+	if timeout != forever {
+		ms = int(timeout.Milliseconds())
+	}
+	n, err := unix.EpollWait(p.epoll, events[:], ms)
 	if err != nil && !errors.Is(err, unix.EINTR) {
 		return false, fmt.Errorf("wait for events: %w", err)
 	}

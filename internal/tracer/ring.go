@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"sync/atomic"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -11,16 +12,18 @@ import (
 	"github.com/copenclose/copenclose/bpf"
 )
 
-// ring reads a BPF ring buffer (Documentation/bpf/ringbuf.rst) where it lies:
-// the map is mapped, its data twice in a row so that a record that wraps round
-// the end is in one piece. libbpf's reader would cost a call from C and libbpfgo
-// a copy, an allocation and a channel send for each record.
+// ring reads a BPF ring buffer (Documentation/bpf/ringbuf.rst) where it lies.
+// libbpf's reader would cost a call from C and libbpfgo a copy, an allocation and
+// a channel send for each record. The kernel can map the data twice in a row, so
+// that no record is in two pieces; but then all of it counts twice as this
+// process's memory, and only one record a round needs it.
 type ring struct {
 	consumer *uint64 // position up to which we have read; the kernel reads it
 	producer *uint64 // position up to which the kernel has reserved
-	data     []byte  // twice the buffer
+	data     []byte
 	mask     uint64
-	read     uint64 // our own copy of consumer, ahead of it during drain
+	read     uint64   // our own copy of consumer, ahead of it during drain
+	wrapped  []uint64 // a record that goes round the end, put together
 	record   bpf.Record
 	shared   *bpf.Shared
 	mappings [][]byte
@@ -33,10 +36,12 @@ const (
 	// ringRelease is after how many bytes the kernel gets room back while a
 	// drain goes on; for each record it would fight over the cache line.
 	ringRelease = 64 << 10
+	// wrappedWords is room for the longest record.
+	wrappedWords = (bpf.RecordMax + 7) / 8
 )
 
 func openRing(o *object, size int, p *poll) (_ buffer, err error) {
-	r := &ring{mask: uint64(size) - 1, shared: o.shared}
+	r := &ring{mask: uint64(size) - 1, shared: o.shared, wrapped: make([]uint64, wrappedWords)}
 	defer func() {
 		if err != nil {
 			r.close()
@@ -48,7 +53,7 @@ func openRing(o *object, size int, p *poll) (_ buffer, err error) {
 	if err != nil {
 		return nil, err
 	}
-	rest, err := r.mmap(fd, page, page+2*size, unix.PROT_READ)
+	rest, err := r.mmap(fd, page, page+size, unix.PROT_READ)
 	if err != nil {
 		return nil, err
 	}
@@ -99,12 +104,25 @@ func (r *ring) next() (record []byte, discarded bool) {
 	}
 	size := uint64(header &^ (ringBusy | ringDiscard))
 	r.read += (ringHeader + size + 7) &^ 7
-	return r.data[at+ringHeader : at+ringHeader+size], header&ringDiscard != 0
+	if at += ringHeader; at+size <= uint64(len(r.data)) {
+		return r.data[at : at+size], header&ringDiscard != 0
+	}
+	return r.unwrap(at, size), header&ringDiscard != 0
 }
 
-func (r *ring) arm() bool {
+// unwrap copies a record that goes round the end. None is longer than wrapped.
+func (r *ring) unwrap(at, size uint64) []byte {
+	record := unsafe.Slice((*byte)(unsafe.Pointer(&r.wrapped[0])), 8*len(r.wrapped))
+	n := copy(record, r.data[at:])
+	return record[:n+copy(record[n:size], r.data)]
+}
+
+func (r *ring) arm() (patience time.Duration) {
 	atomic.StoreUint32(&r.shared.ReaderWaits, 1)
-	return atomic.LoadUint64(r.producer) == r.read
+	if atomic.LoadUint64(r.producer) != r.read {
+		return 0
+	}
+	return forever
 }
 
 func (r *ring) disarm() { atomic.StoreUint32(&r.shared.ReaderWaits, 0) }

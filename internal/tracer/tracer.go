@@ -26,13 +26,15 @@ import (
 )
 
 const (
-	// safetyInterval bounds how long a record can stay unseen. On the perf
-	// buffer, which rings no doorbell for a single event, it is also the usual
-	// wait; what comes within 100 ms, a person takes for at once.
-	safetyInterval = 90 * time.Millisecond
-	// coalesce is how long the reader lets records gather before it looks for
-	// more. At a million events a second 1/16 of the default buffer fills.
-	coalesce = 4 * time.Millisecond
+	// perfInterval is how long a record can stay unseen in a perf buffer, which
+	// rings no doorbell for a single event. What comes within 100 ms, a person
+	// takes for at once.
+	perfInterval = 90 * time.Millisecond
+	// The reader lets records gather before it looks for more, for it costs more
+	// to wake up than to read some thousands: first for gatherMin, and twice as
+	// long each time, up to gatherMax, as long as little of the buffer fills.
+	gatherMin = 2 * time.Millisecond
+	gatherMax = 16 * time.Millisecond
 )
 
 // A Way is how the programs are attached.
@@ -105,6 +107,7 @@ type Tracer struct {
 	object *object
 	buffer buffer
 	poll   *poll
+	room   int // events for which the buffer has room, one with the next
 	unread int
 }
 
@@ -113,9 +116,9 @@ type buffer interface {
 	// drain hands the records that are there to event, in the order of their
 	// times, until event returns an error.
 	drain(event func(*bpf.Record) error) (n int, err error)
-	// arm asks for a wakeup at the next record. It returns false when a record
-	// is there already.
-	arm() bool
+	// arm asks for a wakeup at the next record, and returns how long one can stay
+	// unseen all the same; 0 when one is there already.
+	arm() (patience time.Duration)
 	disarm()
 	close()
 }
@@ -157,7 +160,7 @@ func New(cfg Config) (*Tracer, error) {
 
 // attach takes the phases in libbpf's order: open, configure, load, attach.
 func attach(cfg Config, way Way) (_ *Tracer, err error) {
-	t := &Tracer{way: way, kind: cfg.Buffer}
+	t := &Tracer{way: way, kind: cfg.Buffer, room: cfg.BufferSize / usualRecord}
 	defer func() {
 		if err != nil {
 			t.Close()
@@ -170,7 +173,7 @@ func attach(cfg Config, way Way) (_ *Tracer, err error) {
 	if err = t.object.configure(cfg, way); err != nil {
 		return nil, err
 	}
-	if err = t.object.load(); err != nil {
+	if err = t.object.load(cfg); err != nil {
 		return nil, err
 	}
 	if err = t.object.fill(cfg); err != nil {
@@ -192,13 +195,12 @@ func attach(cfg Config, way Way) (_ *Tracer, err error) {
 func (t *Tracer) Start() error { return t.object.knock() }
 
 // SetVerdict tells the kernel what a cgroup is, for Filter.IgnoreHost and
-// Filter.OnlyChosen. Any goroutine may call it.
-func (t *Tracer) SetVerdict(cgroup uint64, v bpf.Verdict) error {
-	return put(t.object, bpf.VerdictsMap, cgroup, v)
-}
+// Filter.OnlyChosen, which it must not be called without. Where there is no room,
+// the cgroup stays unknown. Any goroutine may call it.
+func (t *Tracer) SetVerdict(cgroup uint64, v bpf.Verdict) { t.object.verdicts.set(cgroup, v) }
 
 // ForgetVerdict tells the kernel that a cgroup is not known.
-func (t *Tracer) ForgetVerdict(cgroup uint64) { t.object.remove(bpf.VerdictsMap, cgroup) }
+func (t *Tracer) ForgetVerdict(cgroup uint64) { t.object.verdicts.set(cgroup, bpf.UnknownCgroup) }
 
 // VerdictsComplete tells the kernel that it knows every cgroup of the host: one
 // without a verdict is new then. Otherwise it counts as the host's.
@@ -232,14 +234,16 @@ func (t *Tracer) Run(ctx context.Context, sink Sink) error {
 	stopWaking := context.AfterFunc(ctx, t.poll.wake)
 	defer stopWaking()
 
+	gather := gatherMin
 	for ctx.Err() == nil {
 		n, err := t.drain(sink)
 		if err != nil {
 			return t.abandon(err)
 		}
-		timeout := coalesce
-		if n == 0 && t.buffer.arm() {
-			timeout = safetyInterval
+		gather = t.gather(gather, n)
+		timeout := gather
+		if n == 0 {
+			timeout = max(timeout, t.buffer.arm())
 		}
 		closed, err := t.poll.wait(timeout)
 		t.buffer.disarm()
@@ -254,6 +258,22 @@ func (t *Tracer) Run(ctx context.Context, sink Sink) error {
 	t.object.detach()
 	_, err := t.drain(sink)
 	return err
+}
+
+// usualRecord is what a record with details takes.
+const usualRecord = 256
+
+// gather is how long to let records gather, when n did in the time before.
+func (t *Tracer) gather(before time.Duration, n int) time.Duration {
+	switch {
+	case n == 0:
+		return gatherMin
+	case n < t.room/8:
+		return min(2*before, gatherMax)
+	case n > t.room/4:
+		return max(before/2, gatherMin)
+	}
+	return before
 }
 
 func (t *Tracer) drain(sink Sink) (int, error) {
