@@ -136,9 +136,6 @@ func (e *Event) Comm() []byte { return beforeNUL(e.comm[:]) }
 // It is empty where it was not asked for.
 func (e *Event) Hostname() []byte { return beforeNUL(e.hostname[:]) }
 
-// SameHostname tells whether both have the same Hostname.
-func (e *Event) SameHostname(other *Event) bool { return e.hostname == other.hostname }
-
 // SameCaller tells whether both are of one thread under one name.
 func (e *Event) SameCaller(other *Event) bool {
 	return e.TID == other.TID && e.PID == other.PID && e.UID == other.UID && e.GID == other.GID &&

@@ -130,11 +130,8 @@ func appendFraction(b []byte, ns int64, digits int) []byte {
 	if digits == 0 {
 		return b
 	}
-	var text [10]byte
-	text[0] = '.'
-	for i := 9; i > 0; i-- {
-		text[i] = byte('0' + ns%10)
-		ns /= 10
-	}
-	return append(b, text[:1+digits]...)
+	start := len(b)
+	b = strconv.AppendInt(b, int64(time.Second)+ns, 10) // its first digit becomes the point
+	b[start] = '.'
+	return b[:start+1+digits]
 }

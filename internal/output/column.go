@@ -12,6 +12,19 @@ import (
 // Needs is what must be sent, and found out, for an output.
 type Needs struct{ Hostname, Details, Latency, Containers bool }
 
+// facet is what a cell depends on. As long as that is as it was for the event
+// before, the cell is, too.
+type facet uint8
+
+const (
+	ofTime facet = 1 << iota
+	ofCaller
+	ofContainer
+	ofSyscall // and its ABI
+	ofResult
+	ofCall // anything else, which counts as different each time
+)
+
 // A Column is one entry for the header, the rows, and the help of every table.
 type Column struct {
 	Name  string // as --columns has it; the header is the same in capitals
@@ -19,9 +32,7 @@ type Column struct {
 	width int
 	right bool
 	needs Needs
-	// same tells that the cell is that of the event before; nil if that is not
-	// known without looking at the text.
-	same func(now, before *bpf.Event, t *table) bool
+	facet facet
 	// append appends the cell. Text of a traced program may have spaces only
 	// where no other column can follow.
 	append func(b []byte, r *bpf.Record, t *table, last bool) []byte
@@ -31,74 +42,68 @@ var hostname, details, latency = Needs{Hostname: true}, Needs{Details: true}, Ne
 
 // Columns are those there are.
 var Columns = []Column{
-	{"time", "when the call returned; see --time", 20, false, Needs{}, sameTime, func(b []byte, r *bpf.Record, t *table, _ bool) []byte {
+	{"time", "when the call returned; see --time", 20, false, Needs{}, ofTime, func(b []byte, r *bpf.Record, t *table, _ bool) []byte {
 		return t.clock.append(b, r.Time)
 	}},
-	{"hostname", "UTS node name, a container's hostname", 16, false, hostname, sameHostname, func(b []byte, r *bpf.Record, _ *table, last bool) []byte {
+	{"hostname", "UTS node name, a container's hostname", 16, false, hostname, ofCaller, func(b []byte, r *bpf.Record, _ *table, last bool) []byte {
 		return appendText(b, r.Hostname(), last)
 	}},
-	{"container", "pod/name, name or id of the container, - for the host", 16, false, Needs{Containers: true}, sameContainer, func(b []byte, _ *bpf.Record, t *table, last bool) []byte {
+	{"container", "pod/name, name or id of the container, - for the host", 16, false, Needs{Containers: true}, ofContainer, func(b []byte, _ *bpf.Record, t *table, last bool) []byte {
 		if t.container == nil {
 			return append(b, '-')
 		}
 		return appendText(b, []byte(t.container.Label), last)
 	}},
-	{"cgroupid", "cgroup v2 id, the inode number of its directory", 8, true, Needs{}, func(now, before *bpf.Event, _ *table) bool { return now.CgroupID == before.CgroupID }, func(b []byte, r *bpf.Record, _ *table, _ bool) []byte {
+	{"cgroupid", "cgroup v2 id, the inode number of its directory", 8, true, Needs{}, ofCaller, func(b []byte, r *bpf.Record, _ *table, _ bool) []byte {
 		return strconv.AppendUint(b, r.CgroupID, 10)
 	}},
-	{"pid", "process, in the initial PID namespace", 6, false, Needs{}, func(now, before *bpf.Event, _ *table) bool { return now.PID == before.PID }, func(b []byte, r *bpf.Record, _ *table, _ bool) []byte {
+	{"pid", "process, in the initial PID namespace", 6, false, Needs{}, ofCaller, func(b []byte, r *bpf.Record, _ *table, _ bool) []byte {
 		return strconv.AppendUint(b, uint64(r.PID), 10)
 	}},
-	{"tid", "thread, in the initial PID namespace", 6, false, Needs{}, func(now, before *bpf.Event, _ *table) bool { return now.TID == before.TID }, func(b []byte, r *bpf.Record, _ *table, _ bool) []byte {
+	{"tid", "thread, in the initial PID namespace", 6, false, Needs{}, ofCaller, func(b []byte, r *bpf.Record, _ *table, _ bool) []byte {
 		return strconv.AppendUint(b, uint64(r.TID), 10)
 	}},
-	{"ppid", "parent process", 6, false, details, nil, func(b []byte, r *bpf.Record, _ *table, _ bool) []byte {
+	{"ppid", "parent process", 6, false, details, ofCall, func(b []byte, r *bpf.Record, _ *table, _ bool) []byte {
 		return strconv.AppendUint(b, uint64(r.Details.PPID), 10)
 	}},
-	{"uid", "user, in the initial user namespace", 6, false, Needs{}, func(now, before *bpf.Event, _ *table) bool { return now.UID == before.UID }, func(b []byte, r *bpf.Record, _ *table, _ bool) []byte {
+	{"uid", "user, in the initial user namespace", 6, false, Needs{}, ofCaller, func(b []byte, r *bpf.Record, _ *table, _ bool) []byte {
 		return strconv.AppendUint(b, uint64(r.UID), 10)
 	}},
-	{"gid", "group, in the initial user namespace", 6, false, Needs{}, func(now, before *bpf.Event, _ *table) bool { return now.GID == before.GID }, func(b []byte, r *bpf.Record, _ *table, _ bool) []byte {
+	{"gid", "group, in the initial user namespace", 6, false, Needs{}, ofCaller, func(b []byte, r *bpf.Record, _ *table, _ bool) []byte {
 		return strconv.AppendUint(b, uint64(r.GID), 10)
 	}},
-	{"syscall", "system call", 8, false, Needs{}, nil, func(b []byte, r *bpf.Record, _ *table, _ bool) []byte {
+	{"syscall", "system call", 8, false, Needs{}, ofSyscall, func(b []byte, r *bpf.Record, _ *table, _ bool) []byte {
 		return append(b, bpf.Syscalls[r.Syscall].Name...)
 	}},
-	{"comm", "name of the thread", 15, false, Needs{}, nil, func(b []byte, r *bpf.Record, _ *table, last bool) []byte {
+	{"comm", "name of the thread", 15, false, Needs{}, ofCaller, func(b []byte, r *bpf.Record, _ *table, last bool) []byte {
 		return appendText(b, r.Comm(), last)
 	}},
-	{"abi", "x86_64 or i386, aarch64 or arm: how the call was made", 7, false, Needs{}, nil, func(b []byte, r *bpf.Record, _ *table, _ bool) []byte {
+	{"abi", "x86_64 or i386, aarch64 or arm: how the call was made", 7, false, Needs{}, ofSyscall, func(b []byte, r *bpf.Record, _ *table, _ bool) []byte {
 		return append(b, abis[r.ABI]...)
 	}},
-	{"fd", "fd that was opened, closed, connected, or that listens", 4, true, details, nil, func(b []byte, r *bpf.Record, _ *table, _ bool) []byte {
+	{"fd", "fd that was opened, closed, connected, or that listens", 4, true, details, ofCall, func(b []byte, r *bpf.Record, _ *table, _ bool) []byte {
 		if fd, ok := callFD(r); ok {
 			return strconv.AppendInt(b, int64(fd), 10)
 		}
 		return append(b, '-')
 	}},
-	{"ret", "what the call returned, or the errno by name", 7, false, Needs{}, nil, func(b []byte, r *bpf.Record, _ *table, _ bool) []byte {
+	{"ret", "what the call returned, or the errno by name", 7, false, Needs{}, ofResult, func(b []byte, r *bpf.Record, _ *table, _ bool) []byte {
 		if name := ErrorName(r.Ret); name != "" {
 			return append(b, name...)
 		}
 		return strconv.AppendInt(b, int64(r.Ret), 10)
 	}},
-	{"lat", "how long the call took, in microseconds; see --latency", 9, true, latency, nil, func(b []byte, r *bpf.Record, _ *table, _ bool) []byte {
+	{"lat", "how long the call took, in microseconds; see --latency", 9, true, latency, ofCall, func(b []byte, r *bpf.Record, _ *table, _ bool) []byte {
 		if r.Details.Latency == 0 {
 			return append(b, '-')
 		}
 		b = strconv.AppendUint(b, r.Details.Latency/1000, 10)
 		return appendFraction(b, int64(r.Details.Latency%1000)*1_000_000, 3)
 	}},
-	{"detail", "path, or address, of what was opened, closed, connected or accepted", 16, false, details, nil, func(b []byte, r *bpf.Record, _ *table, last bool) []byte {
+	{"detail", "path, or address, of what was opened, closed, connected or accepted", 16, false, details, ofCall, func(b []byte, r *bpf.Record, _ *table, last bool) []byte {
 		return appendDetail(b, r, last)
 	}},
 }
-
-func sameTime(now, _ *bpf.Event, t *table) bool { return t.clock.same(now.Time) }
-
-func sameContainer(_, _ *bpf.Event, t *table) bool { return t.container == t.containerBefore }
-
-func sameHostname(now, before *bpf.Event, _ *table) bool { return now.SameHostname(before) }
 
 // columns finds columns by name.
 func columns(names ...string) (found []Column, err error) {

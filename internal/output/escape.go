@@ -1,7 +1,7 @@
 package output
 
 import (
-	"strings"
+	"encoding/binary"
 	"unicode"
 	"unicode/utf8"
 )
@@ -37,29 +37,45 @@ func appendEscaped(b, text []byte, spaces bool) []byte {
 	}
 }
 
-// byteSet is a set of bytes.
-type byteSet [256]bool
-
-// prefix is how many bytes at the start of text are in the set.
-func (s *byteSet) prefix(text []byte) int {
-	for i, c := range text {
-		if !s[c] {
-			return i
-		}
-	}
-	return len(text)
+// plainBytes is printable ASCII but for two characters.
+type plainBytes struct {
+	has     [256]bool
+	without [2]uint64 // each of them eight times
 }
 
-// printableBut is the set of printable ASCII without some.
-func printableBut(without string) (s byteSet) {
+func printableBut(one, other byte) (p plainBytes) {
 	for c := byte(' '); c < 0x7f; c++ {
-		s[c] = strings.IndexByte(without, c) < 0
+		p.has[c] = c != one && c != other
 	}
-	return s
+	p.without = [2]uint64{eachByte * uint64(one), eachByte * uint64(other)}
+	return p
+}
+
+// prefix is how many bytes at the start of text are plain.
+func (p *plainBytes) prefix(text []byte) (n int) {
+	for n+8 <= len(text) && p.all8(binary.NativeEndian.Uint64(text[n:])) {
+		n += 8
+	}
+	for n < len(text) && p.has[text[n]] {
+		n++
+	}
+	return n
+}
+
+const eachByte = 0x0101010101010101
+
+// all8 tells whether eight bytes are plain, all at once. A byte's highest bit
+// becomes set in what is subtracted if it was below what was subtracted.
+func (p *plainBytes) all8(word uint64) bool {
+	const highest = 0x80 * eachByte
+	control := word - eachByte*' '
+	del := word ^ eachByte*0x7f
+	one, other := word^p.without[0], word^p.without[1]
+	return (word|control|(del-eachByte)&^del|(one-eachByte)&^one|(other-eachByte)&^other)&highest == 0
 }
 
 // What is left as it is: in a last column, in another one, in JSON.
-var plainText, plainWord, plainJSON = printableBut(`\`), printableBut(` \`), printableBut(`"\`)
+var plainText, plainWord, plainJSON = printableBut('\\', '\\'), printableBut('\\', ' '), printableBut('\\', '"')
 
 func appendByteEscape(b []byte, c byte) []byte {
 	switch c {

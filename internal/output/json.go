@@ -19,17 +19,32 @@ type jsonLines struct {
 	before bpf.Event
 	ppid   uint32
 	who    []byte
+	// The value of open's flags that was written last.
+	openFlags     uint32
+	openFlagsText []byte
 }
+
+// jsonCalls are the keys that say which call it was, by syscall and ABI.
+var jsonCalls = func() (keys [][len(abis)]string) {
+	for _, s := range bpf.Syscalls {
+		var of [len(abis)]string
+		for i, abi := range abis {
+			of[i] = `,"syscall":"` + s.Name + `","abi":"` + abi + `","ret":`
+		}
+		keys = append(keys, of)
+	}
+	return keys
+}()
 
 func newJSONLines() *jsonLines { return &jsonLines{clock: newClock(UTC, Nanoseconds)} }
 
 func (j *jsonLines) header(b []byte) []byte { return b }
 
-func (j *jsonLines) adjust() { j.clock.adjust() }
+func (j *jsonLines) flushed() { j.clock.adjust() }
 
 func (j *jsonLines) event(b []byte, r *bpf.Record, c *Container) []byte {
 	b = append(b, `{"time":"`...)
-	b = append(j.clock.append(b, r.Time), '"')
+	b = j.clock.append(b, r.Time)
 	if len(j.who) == 0 || r.Details.PPID != j.ppid || !r.SameCaller(&j.before) {
 		j.formatWho(r)
 	}
@@ -37,11 +52,7 @@ func (j *jsonLines) event(b []byte, r *bpf.Record, c *Container) []byte {
 	if c != nil {
 		b = appendContainer(b, c)
 	}
-	b = append(b, `,"syscall":"`...)
-	b = append(b, bpf.Syscalls[r.Syscall].Name...)
-	b = append(b, `","abi":"`...)
-	b = append(b, abis[r.ABI]...)
-	b = append(b, `","ret":`...)
+	b = append(b, jsonCalls[r.Syscall][r.ABI]...)
 	b = strconv.AppendInt(b, int64(r.Ret), 10)
 	if name := ErrorName(r.Ret); name != "" {
 		b = append(b, `,"error":"`...)
@@ -51,7 +62,7 @@ func (j *jsonLines) event(b []byte, r *bpf.Record, c *Container) []byte {
 		b = append(b, `,"fd":`...)
 		b = strconv.AppendInt(b, int64(fd), 10)
 	}
-	b = appendArguments(b, r)
+	b = j.appendArguments(b, r)
 	b = appendTarget(b, r)
 	if r.Details.Latency > 0 {
 		b = appendUintKey(b, `,"latency_ns":`, r.Details.Latency)
@@ -76,7 +87,8 @@ func appendContainer(b []byte, c *Container) []byte {
 
 func (j *jsonLines) formatWho(r *bpf.Record) {
 	j.before, j.ppid = *r.Event, r.Details.PPID
-	b := appendTextKey(j.who[:0], `,"hostname":`, r.Hostname())
+	b := append(j.who[:0], '"') // that of the time
+	b = appendTextKey(b, `,"hostname":`, r.Hostname())
 	b = appendUintKey(b, `,"cgroup_id":`, r.CgroupID)
 	b = appendUintKey(b, `,"pid":`, uint64(r.PID))
 	b = appendUintKey(b, `,"tid":`, uint64(r.TID))
@@ -87,15 +99,15 @@ func (j *jsonLines) formatWho(r *bpf.Record) {
 }
 
 // appendArguments appends the keys of the call's arguments.
-func appendArguments(b []byte, r *bpf.Record) []byte {
+func (j *jsonLines) appendArguments(b []byte, r *bpf.Record) []byte {
 	d := r.Details
-	switch s := bpf.Syscalls[r.Syscall]; s.Name {
+	switch bpf.Syscalls[r.Syscall].Name {
 	case "openat", "openat2":
 		b = append(b, `,"dirfd":`...)
 		b = strconv.AppendInt(b, int64(d.FD), 10)
-		return appendOpenArguments(b, d)
+		return j.appendOpenArguments(b, d)
 	case "open", "creat":
-		return appendOpenArguments(b, d)
+		return j.appendOpenArguments(b, d)
 	case "accept4":
 		return appendFlagsKey(b, d.Flags, acceptFlags)
 	case "close_range":
@@ -105,9 +117,12 @@ func appendArguments(b []byte, r *bpf.Record) []byte {
 	return b
 }
 
-func appendOpenArguments(b []byte, d *bpf.Details) []byte {
+func (j *jsonLines) appendOpenArguments(b []byte, d *bpf.Details) []byte {
+	if len(j.openFlagsText) == 0 || d.Flags != j.openFlags {
+		j.openFlags, j.openFlagsText = d.Flags, appendOpenFlags(j.openFlagsText[:0], d.Flags)
+	}
 	b = append(b, `,"flags":"`...)
-	b = append(appendOpenFlags(b, d.Flags), '"')
+	b = append(append(b, j.openFlagsText...), '"')
 	if hasMode(d.Flags) {
 		b = append(b, `,"mode":"0`...)
 		for shift := 6; shift >= 0 && d.Mode>>shift == 0; shift -= 3 {

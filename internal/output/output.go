@@ -47,7 +47,7 @@ var Unknown = Container{Label: "unknown", Runtime: "unknown"}
 type format interface {
 	header(b []byte) []byte
 	event(b []byte, r *bpf.Record, c *Container) []byte
-	adjust() // look at the clock
+	flushed() // the buffer was written, and is empty again
 }
 
 func (o *Options) columns() ([]Column, error) {
@@ -100,8 +100,9 @@ func (o *Options) Needs() (Needs, error) {
 var ErrEnough = errors.New("enough events")
 
 const (
-	// bufferSize is what one write takes at most, and as much as a pipe does.
-	bufferSize = 64 << 10
+	// bufferSize is from how much on a write is due. For each write the kernel
+	// touches the file's pages at both ends twice, so that more is cheaper.
+	bufferSize = 256 << 10
 	// lineMax is more than the longest line: a path in which every byte becomes
 	// six, its base64, and all the rest.
 	lineMax = 40 << 10
@@ -147,9 +148,13 @@ func (w *Writer) Event(r *bpf.Record, c *Container) error {
 // Flush writes the lines that were appended.
 func (w *Writer) Flush() error {
 	n, err := w.out.Write(w.buffer)
-	w.shown += uint64(bytes.Count(w.buffer[:n], []byte{'\n'}))
+	if n == len(w.buffer) {
+		w.shown = w.taken
+	} else {
+		w.shown += uint64(bytes.Count(w.buffer[:n], []byte{'\n'}))
+	}
 	w.buffer = w.buffer[:0]
-	w.format.adjust()
+	w.format.flushed()
 	return err
 }
 

@@ -305,14 +305,50 @@ func FuzzEscape(f *testing.F) {
 	})
 }
 
+// BenchmarkFormats writes what most programs do: one file opened and closed after
+// the other.
 func BenchmarkFormats(b *testing.B) {
+	opened := sent("openat", "nginx", "6643ca763e3e", func(r *bpf.Record) {
+		r.Ret, r.Details.Target, r.Details.Flags = 10, bpf.TargetPath, 0o2000000
+	}, "/var/www/html/index.html")
+	closed := sent("close", "nginx", "6643ca763e3e", func(r *bpf.Record) {
+		r.Details.FD, r.Details.Target, r.Details.FileMode = 10, bpf.TargetFile, 0o100644
+	}, "/var/www/html/index.html")
 	for _, format := range []Format{Table, Wide, JSON} {
 		b.Run(string(format), func(b *testing.B) {
 			w := fixed(io.Discard, Options{Format: format})
+			pair := [2]*bpf.Record{opened, closed}
+			i := 0
 			b.ReportAllocs()
 			for b.Loop() {
-				_ = w.Event(records[1], nil)
+				_ = w.Event(pair[i&1], nil)
+				i++
 			}
 		})
 	}
+}
+
+// FuzzPlain compares what is found eight bytes at a time with what each byte is.
+func FuzzPlain(f *testing.F) {
+	f.Add([]byte("/var/www/html/index.html"))
+	f.Add([]byte("1234567\x7f12345678\x8012345678 12345678\\12345678\"1234567\x1f"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		for _, set := range []struct {
+			plain   *plainBytes
+			without string
+		}{{&plainText, `\`}, {&plainWord, `\ `}, {&plainJSON, `\"`}} {
+			for from := range text {
+				want := 0
+				for _, c := range text[from:] {
+					if c < ' ' || c > '~' || strings.IndexByte(set.without, c) >= 0 {
+						break
+					}
+					want++
+				}
+				if got := set.plain.prefix(text[from:]); got != want {
+					t.Fatalf("%q without %q: %d bytes are plain, want %d", text[from:], set.without, got, want)
+				}
+			}
+		}
+	})
 }

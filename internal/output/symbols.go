@@ -160,23 +160,26 @@ func appendFamily(b []byte, family uint16) []byte {
 	return strconv.AppendUint(append(b, "AF_"...), uint64(family), 10)
 }
 
-// fileTypes are the names of the types in st_mode; inode(7).
-var fileTypes = map[uint16]string{
-	unix.S_IFREG:  "regular",
-	unix.S_IFDIR:  "directory",
-	unix.S_IFCHR:  "char",
-	unix.S_IFBLK:  "block",
-	unix.S_IFIFO:  "fifo",
-	unix.S_IFLNK:  "symlink",
-	unix.S_IFSOCK: "socket",
+// fileTypes are the names of the types in st_mode, which are its upper bits;
+// inode(7).
+var fileTypes = [1 + unix.S_IFMT>>fileTypeShift]string{
+	unix.S_IFREG >> fileTypeShift:  "regular",
+	unix.S_IFDIR >> fileTypeShift:  "directory",
+	unix.S_IFCHR >> fileTypeShift:  "char",
+	unix.S_IFBLK >> fileTypeShift:  "block",
+	unix.S_IFIFO >> fileTypeShift:  "fifo",
+	unix.S_IFLNK >> fileTypeShift:  "symlink",
+	unix.S_IFSOCK >> fileTypeShift: "socket",
 }
+
+const fileTypeShift = 12
 
 // targetType says what kind of thing the target of a call is, "" if that is not
 // known.
 func targetType(r *bpf.Record) string {
 	switch r.Details.Target {
 	case bpf.TargetFile:
-		return fileTypes[r.Details.FileMode&unix.S_IFMT]
+		return fileTypes[r.Details.FileMode>>fileTypeShift]
 	case bpf.TargetSocket:
 		return "socket"
 	case bpf.TargetPipe:

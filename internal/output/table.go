@@ -8,20 +8,26 @@ import (
 
 // table writes a header and rows of columns with one space between them.
 type table struct {
-	columns []Column
-	clock   clock
-	// The row before. Most events come from the process that the one before
-	// came from, so that rows begin alike: as far as the columns are the same,
-	// they are copied.
-	before          bpf.Event
-	containerBefore *Container
-	container       *Container // of the row that is being written
-	row             []byte
-	ends            []int // of each column in row
+	columns   []Column
+	clock     clock
+	container *Container // of the row that is being written
+	// Most events come from the process that the one before came from: cells
+	// that are the same are copied from its row, which is in the same buffer.
+	before row
 }
 
+// row is what was written for an event.
+type row struct {
+	event     bpf.Event // but for its time
+	container *Container
+	start     int   // in the buffer, noRow if it is not there
+	ends      []int // of each cell, from start, with the space behind it
+}
+
+const noRow = -1
+
 func newTable(columns []Column, c clock) *table {
-	t := &table{columns: columns, clock: c, ends: make([]int, len(columns))}
+	t := &table{columns: columns, clock: c, before: row{start: noRow, ends: make([]int, len(columns))}}
 	for i := range t.columns {
 		if t.columns[i].Name == "time" {
 			t.columns[i].width = t.clock.width()
@@ -42,37 +48,66 @@ func (t *table) header(b []byte) []byte {
 
 func (t *table) event(b []byte, r *bpf.Record, c *Container) []byte {
 	t.container = c
-	first := t.firstChanged(r.Event)
-	row := t.row[:0]
-	if first > 0 {
-		row = t.row[:t.ends[first-1]]
-	}
-	last := len(t.columns) - 1
-	for i := first; i <= last; i++ {
-		start := len(row)
-		row = t.columns[i].append(row, r, t, i == last)
-		row = t.pad(row, start, i)
-		t.ends[i] = len(row)
-	}
-	row[len(row)-1] = '\n'
-	t.row, t.before, t.containerBefore = row, *r.Event, c
-	return append(b, row...)
-}
-
-// firstChanged is the first column that is not as in the row before.
-func (t *table) firstChanged(now *bpf.Event) int {
-	if len(t.row) == 0 {
-		return 0
-	}
-	for i := range t.columns {
-		if same := t.columns[i].same; same == nil || !same(now, &t.before, t) {
-			return i
+	changed := t.changed(r.Event)
+	start, before, ends := len(b), t.before.start, t.before.ends
+	cell := 0 // where the column begins in the row before
+	for i := 0; i < len(t.columns); i++ {
+		next := ends[i]
+		if t.columns[i].facet&changed != 0 {
+			from := len(b)
+			b = t.columns[i].append(b, r, t, i == len(t.columns)-1)
+			b = t.pad(b, from, i)
+			cell, ends[i] = next, len(b)-start
+			continue
 		}
+		moved := len(b) - start - cell
+		ends[i] += moved
+		for i+1 < len(t.columns) && t.columns[i+1].facet&changed == 0 {
+			i++
+			next = ends[i]
+			ends[i] += moved
+		}
+		b = append(b, b[before+cell:before+next]...)
+		cell = next
 	}
-	return len(t.columns)
+	b[len(b)-1] = '\n'
+	t.before.start = start
+	return b
 }
 
-func (t *table) adjust() { t.clock.adjust() }
+// changed is what is not as it was for the row before, and notes it.
+func (t *table) changed(now *bpf.Event) facet {
+	before := &t.before
+	changed := ofCall
+	if !t.clock.same(now.Time) {
+		changed |= ofTime
+	}
+	if t.container != before.container {
+		changed |= ofContainer
+		before.container = t.container
+	}
+	if now.Syscall != before.event.Syscall || now.ABI != before.event.ABI {
+		changed |= ofSyscall
+		before.event.Syscall, before.event.ABI = now.Syscall, now.ABI
+	}
+	if now.Ret != before.event.Ret {
+		changed |= ofResult
+		before.event.Ret = now.Ret
+	}
+	if !now.SameCaller(&before.event) {
+		changed |= ofCaller
+		before.event = *now
+	}
+	if before.start == noRow {
+		return ^facet(0)
+	}
+	return changed
+}
+
+func (t *table) flushed() {
+	t.before.start = noRow
+	t.clock.adjust()
+}
 
 const spaces = "                                                                "
 
