@@ -11,15 +11,15 @@ import (
 // sample is what one run of one subject gave.
 type sample struct {
 	err       error
-	bare      float64 // ns of a pair right before the tool started
+	bare      float64 // ns of a pair right before the tool started and after it ended
 	added     float64 // ns that were added to each traced call
 	untraced  float64 // and to a call that nobody traces
+	inside    cost    // ns in BPF programs, by the kernel's own account
 	cpu       float64 // ns of the tool's CPU for each event
 	seen      int     // events that its output has
 	made      int     // and that it should have
 	lost      int     // by its own account, -1 if it gives none
 	resident  float64 // KiB, right after the loop
-	shared    float64 // of it the buffer that the kernel writes to
 	peak      float64
 	startup   float64 // ms
 	eventRate float64 // events a second, made
@@ -34,6 +34,9 @@ const (
 	burst  = 20_000
 	bursts = 25
 )
+
+// cost is what a traced call and another one took.
+type cost struct{ traced, untraced float64 }
 
 // measure runs a subject once.
 func measure(s settings, sub subject, l load, pairs int) (got sample) {
@@ -57,11 +60,7 @@ func (g *generator) measure(s settings, sub subject, l load, pairs int, got *sam
 	if _, _, err := g.order("pairs", warmUp/10); err != nil {
 		return err
 	}
-	_, bare, err := g.steadily("pairs", warmUp)
-	if err != nil {
-		return err
-	}
-	_, bareOther, err := g.steadily("getppid", others)
+	before, err := g.alone()
 	if err != nil {
 		return err
 	}
@@ -73,29 +72,40 @@ func (g *generator) measure(s settings, sub subject, l load, pairs int, got *sam
 	if t.output != nil {
 		defer t.removeOutput()
 	}
-	before := t.cpu()
+	cpuBefore := t.cpu()
 	began := time.Now()
 	made, each, err := g.loop(t, sub, pairs)
-	took := time.Since(began)
-	got.resident, got.shared, got.peak = t.memory()
+	got.eventRate = float64(2*made) / time.Since(began).Seconds()
+	got.resident, got.peak = t.memory()
 	if err != nil {
 		t.stop()
 		return err
 	}
+	if l == onePinned {
+		n := 0
+		if n, got.inside, err = g.inside(sub, pairs/pieces); err != nil {
+			t.stop()
+			return err
+		}
+		made += n
+	}
 	t.settle()
-	cpu := t.cpu() - before
+	cpu := t.cpu() - cpuBefore
 	_, eachOther, err := g.steadily("getppid", others/sub.slow)
 	t.stop()
 	if err != nil {
 		return err
 	}
+	after, err := g.alone()
+	if err != nil {
+		return err
+	}
 
-	got.bare = bare * atOnce
-	got.added = (each - bare) * atOnce / sub.perCall()
-	got.untraced = (eachOther - bareOther) * atOnce
+	got.bare = (before.traced + after.traced) / 2 * atOnce
+	got.added = (each*atOnce - got.bare) / sub.perCall()
+	got.untraced = (eachOther - (before.untraced+after.untraced)/2) * atOnce
 	got.made = made * sub.calls
 	got.startup = float64(t.startup) / 1e6
-	got.eventRate = float64(2*made) / took.Seconds()
 	if t.cmd == nil {
 		return nil
 	}
@@ -111,6 +121,32 @@ func (g *generator) measure(s settings, sub subject, l load, pairs int, got *sam
 	}
 	got.cpu = float64(cpu) / float64(all)
 	return nil
+}
+
+// alone is what a pair and a call that nobody traces take without a tool.
+func (g *generator) alone() (c cost, err error) {
+	if _, c.traced, err = g.steadily("pairs", warmUp); err != nil {
+		return c, err
+	}
+	_, c.untraced, err = g.steadily("getppid", others)
+	return c, err
+}
+
+// inside is what calls spend in programs; made is how many pairs that took.
+func (g *generator) inside(sub subject, pairs int) (made int, c cost, err error) {
+	pair, err := inPrograms(func() (_ int, err error) {
+		made, _, err = g.order("pairs", pairs)
+		return made, err
+	})
+	if err != nil {
+		return made, c, err
+	}
+	c.traced = pair / sub.perCall()
+	c.untraced, err = inPrograms(func() (int, error) {
+		calls, _, err := g.order("getppid", pairs)
+		return calls, err
+	})
+	return made, c, err
 }
 
 // loop has the pairs made.
@@ -176,8 +212,8 @@ func (s sample) String() string {
 	if s.err != nil {
 		return "cannot run: " + s.err.Error()
 	}
-	return fmt.Sprintf("%.0f ns added to a call (pair alone %.0f), %.0f to others, %.0f ns CPU per event, %d of %d, %.0f ms to start",
-		s.added, s.bare, s.untraced, s.cpu, s.seen, s.made, s.startup)
+	return fmt.Sprintf("%.0f ns added to a call (pair alone %.0f), %.0f in programs, %.0f and %.0f to others, %.0f ns CPU per event, %d of %d, %.0f ms to start",
+		s.added, s.bare, s.inside.traced, s.untraced, s.inside.untraced, s.cpu, s.seen, s.made, s.startup)
 }
 
 // middle is the median of one figure of a subject.
@@ -196,10 +232,13 @@ func untraced(s sample) float64 { return s.untraced }
 func cpu(s sample) float64      { return s.cpu }
 func resident(s sample) float64 { return s.resident }
 func peak(s sample) float64     { return s.peak }
-func shared(s sample) float64   { return s.shared }
 func startup(s sample) float64  { return s.startup }
 func bare(s sample) float64     { return s.bare }
-func rate(s sample) float64     { return s.eventRate }
+
+func inTraced(s sample) float64   { return s.inside.traced }
+func inUntraced(s sample) float64 { return s.inside.untraced }
+
+func rate(s sample) float64 { return s.eventRate }
 
 func (m *measured) bare() float64 {
 	var values []float64

@@ -100,8 +100,8 @@ func (m *measured) printTools(w io.Writer) error {
 		"Medians of %d rounds; x is the ratio to %s. An event is a line that the tool wrote;\n"+
 		"of tools that write none, CPU is per call that was made.\n\n",
 		generatorCPU(), toolCPU, m.bare(), m.rounds, ours)
-	t := newTable(w, m.settings, "tool", "ns added\nper call", "x", "CPU ns\nper event", "x", "events seen\nof made", "lost",
-		"resident\nMiB", "of it\nbuffer", "peak\nMiB", "start-up\nms", "ns added to an\nuntraced call")
+	t := newTable(w, m.settings, "tool", "ns added\nper call", "x", "of it in\nprograms", "CPU ns\nper event", "x", "events seen\nof made", "lost",
+		"resident\nMiB", "peak\nMiB", "start-up\nms", "ns added to an\nuntraced call", "of it in\nprograms")
 	failures := ""
 	for _, sub := range m.subjects {
 		if err := m.failed(sub.name); err != nil {
@@ -113,16 +113,17 @@ func (m *measured) printTools(w io.Writer) error {
 		}
 		a, c := m.middle(sub.name, added), m.middle(sub.name, cpu)
 		row := []string{
-			sub.name, whole(a), ratio(a, m.middle(ours, added)), whole(c), ratio(c, m.middle(ours, cpu)), "-", "-",
-			mib(m.middle(sub.name, resident)), mib(m.middle(sub.name, shared)), mib(m.middle(sub.name, peak)), whole(m.middle(sub.name, startup)),
-			whole(m.middle(sub.name, untraced)),
+			sub.name, whole(a), ratio(a, m.middle(ours, added)), whole(m.middle(sub.name, inTraced)),
+			whole(c), ratio(c, m.middle(ours, cpu)), "-", "-",
+			mib(m.middle(sub.name, resident)), mib(m.middle(sub.name, peak)), whole(m.middle(sub.name, startup)),
+			whole(m.middle(sub.name, untraced)), whole(m.middle(sub.name, inUntraced)),
 		}
 		if seen, made := m.seen(sub.name); made > 0 {
-			row[5] = fmt.Sprintf("%d of %d", seen, made)
-			row[6] = share(made-seen, made)
+			row[6] = fmt.Sprintf("%d of %d", seen, made)
+			row[7] = share(made-seen, made)
 		}
 		if m.middle(sub.name, startup) == 0 { // programs alone
-			row[3], row[4], row[7], row[8], row[9], row[10] = "-", "-", "-", "-", "-", "-"
+			row[4], row[5], row[8], row[9], row[10] = "-", "-", "-", "-", "-"
 		}
 		if err := t.Append(row); err != nil {
 			return err

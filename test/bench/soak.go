@@ -33,7 +33,7 @@ func soak(s settings) error {
 	}
 	defer t.removeOutput()
 
-	table := newTable(os.Stdout, s, "seconds", "events made", "per second", "resident MiB", "of it buffer", "peak MiB", "CPU ns per event")
+	table := newTable(os.Stdout, s, "seconds", "events made", "per second", "resident MiB", "peak MiB", "CPU ns per event")
 	lines := max(1, s.soak/20)
 	made, madeBefore, next := 0, 0, time.Duration(0)
 	began, cpuBefore, last := time.Now(), t.cpu(), time.Now()
@@ -57,10 +57,10 @@ func soak(s settings) error {
 			continue
 		}
 		next += lines
-		resident, shared, peak := t.memory()
+		resident, peak := t.memory()
 		now, events := t.cpu(), made-madeBefore
 		if err := table.Append(whole(time.Since(began).Seconds()), strconv.Itoa(made), whole(float64(events)/time.Since(last).Seconds()),
-			mib(resident), mib(shared), mib(peak), whole(float64(now-cpuBefore)/float64(events))); err != nil {
+			mib(resident), mib(peak), whole(float64(now-cpuBefore)/float64(events))); err != nil {
 			return err
 		}
 		fmt.Fprintf(os.Stderr, "%s: %d events, %s KiB resident\n", time.Since(began).Round(time.Second), made, whole(resident))

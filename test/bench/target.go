@@ -13,7 +13,8 @@ func printTargets(w io.Writer, s settings, m *measured, a alone) error {
 		return t.Append(figure, format(target)+unit, format(got)+unit, yes(got <= target))
 	}
 	call := func(name string) float64 { return m.middle(name, added) }
-	other := func(name string) float64 { return m.middle(name, untraced) }
+	inside := func(name string) float64 { return m.middle(name, inTraced) }
+	other := func(name string) float64 { return m.middle(name, inUntraced) }
 	type figure struct {
 		name        string
 		target, got float64
@@ -30,10 +31,10 @@ func printTargets(w io.Writer, s settings, m *measured, a alone) error {
 		{"CPU per event, wide", 250, m.middle(oursWide, cpu), " ns", false},
 		{"CPU per event, json", 300, m.middle(oursJSON, cpu), " ns", false},
 		{fmt.Sprintf("events lost of %d", a.long.made), 0, float64(a.long.made - a.long.seen), "", a.long.made == 0},
-		{"call left out by -I, more than an empty program", 60, call(hostLeft) - call(emptyExit), " ns", false},
-		{"call left out by -p, more than an empty program", 60, call(othersPID) - call(emptyExit), " ns", false},
-		{"untraced call, more than an empty program", 25, other(ours) - other(emptyExit), " ns", false},
-		{"untraced call, wide, more than two empty programs", 25, other(oursWide) - other(emptyBoth), " ns", false},
+		{"in programs: call left out by -I, more than an empty program", 60, inside(hostLeft) - inside(emptyExit), " ns", false},
+		{"in programs: call left out by -p, more than an empty program", 60, inside(othersPID) - inside(emptyExit), " ns", false},
+		{"in programs: untraced call, more than an empty program", 25, other(ours) - other(emptyExit), " ns", false},
+		{"in programs: untraced call, wide, more than two empty programs", 25, other(oursWide) - other(emptyBoth), " ns", false},
 		{"start to attached", 250, m.middle(ours, startup), " ms", false},
 		{"resident memory under load", 32, a.long.resident / 1024, " MiB", a.long.made == 0},
 		{"CPU when nothing happens", 0.3, 100 * a.idle, " % of a core", s.idle == 0},

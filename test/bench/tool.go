@@ -180,30 +180,12 @@ func (t *tool) settle() {
 	}
 }
 
-// memory is what the tool has resident, how much of it is the buffer shared with
-// the kernel, and how much it ever had, in KiB.
-func (t *tool) memory() (resident, shared, peak float64) {
+// memory is what the tool has resident, and how much it ever had, in KiB.
+func (t *tool) memory() (resident, peak float64) {
 	if t.cmd == nil {
-		return 0, 0, 0
+		return 0, 0
 	}
-	resident, peak = t.status("VmRSS"), t.status("VmHWM")
-	maps, err := os.Open(fmt.Sprintf("/proc/%d/smaps", t.cmd.Process.Pid))
-	if err != nil {
-		return resident, 0, peak
-	}
-	defer maps.Close()
-	inBuffer := false
-	for lines := bufio.NewScanner(maps); lines.Scan(); {
-		f := strings.Fields(lines.Text())
-		switch {
-		case len(f) >= 5 && strings.Contains(f[0], "-"):
-			inBuffer = len(f) > 5 && (strings.HasPrefix(f[5], "anon_inode:bpf") || strings.HasPrefix(f[5], "anon_inode:[perf_event]"))
-		case inBuffer && f[0] == "Rss:":
-			n, _ := strconv.ParseFloat(f[1], 64)
-			shared += n
-		}
-	}
-	return resident, shared, peak
+	return t.status("VmRSS"), t.status("VmHWM")
 }
 
 // status is a number in KiB of /proc/PID/status.
