@@ -64,8 +64,80 @@ static __always_inline struct file *file_of(struct task_struct *task, __u32 fd)
 	return file;
 }
 
-/* How deep a path may be; the verifier walks all of it. */
-#define COMPONENTS 64
+/* A path on the way up to the root. */
+struct climb {
+	struct slot *slot;
+	struct dentry *root_dentry;
+	struct vfsmount *root_mount;
+	struct mount *mount;
+	struct dentry *dentry;
+	__u32 start; /* of what there is of the path, in slot->path */
+	bool done;
+};
+
+/* Takes a name or crosses a mount; false where that ends the way. */
+static __always_inline bool climb_one(struct climb *c)
+{
+	struct mount *mount = c->mount;
+	struct dentry *dentry = c->dentry, *parent;
+	struct vfsmount *vfsmount = (void *)mount + bpf_core_field_offset(struct mount, mnt);
+	struct slot *slot = c->slot;
+	struct qstr name;
+
+	c->done = true;
+	if (dentry == c->root_dentry && vfsmount == c->root_mount)
+		return false;
+	if (dentry == kernel_read(vfsmount, mnt_root)) {
+		struct mount *above = kernel_read(mount, mnt_parent);
+
+		if (above == mount)
+			return false;
+		c->dentry = kernel_read(mount, mnt_mountpoint);
+		c->mount = above;
+		c->done = false;
+		return true;
+	}
+	parent = kernel_read(dentry, d_parent);
+	if (parent == dentry)
+		return false;
+	c->done = false;
+	name.len = kernel_read(dentry, d_name.len) & (COMPONENT_MAX - 1);
+	name.name = kernel_read(dentry, d_name.name);
+	if (c->start < name.len + 1)
+		return false;
+	c->start -= name.len + 1;
+	slot->path[c->start & (TEXT_MAX - 1)] = '/';
+	bpf_probe_read_kernel(&slot->path[(c->start + 1) & (TEXT_MAX - 1)],
+			      name.len & (COMPONENT_MAX - 1), name.name);
+	c->dentry = parent;
+	return true;
+}
+
+/*
+ * How deep a path may be. Of a loop without an iterator the verifier goes all the
+ * way itself, which would take longer than all else at start; iterators come with
+ * 6.4 (6018e1f407cc, "bpf: implement numbers iterator"), but each step is a call,
+ * which most paths are too short for.
+ */
+#define COMPONENTS_MAX 1024
+#define COMPONENTS_USUAL 8
+#define COMPONENTS_UNROLLED 64
+
+static __always_inline void climb_all(struct climb *c)
+{
+	int i;
+
+	for (i = 0; i < COMPONENTS_USUAL; i++)
+		if (!climb_one(c))
+			return;
+	if (bpf_ksym_exists(bpf_iter_num_new)) {
+		bpf_for(i, COMPONENTS_USUAL, COMPONENTS_MAX) if (!climb_one(c)) return;
+		return;
+	}
+	for (i = COMPONENTS_USUAL; i < COMPONENTS_UNROLLED; i++)
+		if (!climb_one(c))
+			return;
+}
 
 /*
  * The absolute path of an open file through mounts, up to the caller's root:
@@ -75,48 +147,21 @@ static __always_inline struct file *file_of(struct task_struct *task, __u32 fd)
 static __always_inline void describe_path(struct slot *slot, struct task_struct *task,
 					  struct path *path)
 {
-	struct dentry *root_dentry = task_read(task, fs, root.dentry);
-	struct vfsmount *root_mount = task_read(task, fs, root.mnt);
-	struct vfsmount *vfsmount = kernel_read(path, mnt);
-	struct dentry *dentry = kernel_read(path, dentry);
-	struct mount *mount = (void *)vfsmount - bpf_core_field_offset(struct mount, mnt);
-	__u32 start = TEXT_MAX, len;
-	int i;
+	struct climb climb = {
+		.slot = slot,
+		.root_dentry = task_read(task, fs, root.dentry),
+		.root_mount = task_read(task, fs, root.mnt),
+		.mount = (void *)kernel_read(path, mnt) - bpf_core_field_offset(struct mount, mnt),
+		.dentry = kernel_read(path, dentry),
+		.start = TEXT_MAX,
+	};
+	__u32 start, len;
 
-	for (i = 0; i < COMPONENTS; i++) {
-		struct dentry *parent;
-		struct qstr name;
-
-		vfsmount = (void *)mount + bpf_core_field_offset(struct mount, mnt);
-		if (dentry == root_dentry && vfsmount == root_mount)
-			break;
-		if (dentry == kernel_read(vfsmount, mnt_root)) {
-			struct mount *above = kernel_read(mount, mnt_parent);
-
-			if (above == mount)
-				break;
-			dentry = kernel_read(mount, mnt_mountpoint);
-			mount = above;
-			continue;
-		}
-		parent = kernel_read(dentry, d_parent);
-		if (parent == dentry)
-			break;
-		name.len = kernel_read(dentry, d_name.len) & (COMPONENT_MAX - 1);
-		name.name = kernel_read(dentry, d_name.name);
-		if (start < name.len + 1) {
-			i = COMPONENTS;
-			break;
-		}
-		start -= name.len + 1;
-		slot->path[start & (TEXT_MAX - 1)] = '/';
-		bpf_probe_read_kernel(&slot->path[(start + 1) & (TEXT_MAX - 1)],
-				      name.len & (COMPONENT_MAX - 1), name.name);
-		dentry = parent;
-	}
+	climb_all(&climb);
 
 	slot->details.target = TARGET_FILE;
-	slot->details.truncated = i == COMPONENTS;
+	slot->details.truncated = !climb.done;
+	start = climb.start;
 	if (start == TEXT_MAX) {
 		slot->text[0] = '/';
 		slot->details.text_len = 1;

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
+	"golang.org/x/sys/unix"
 
 	"github.com/copenclose/copenclose/docs"
 )
@@ -138,6 +139,52 @@ func TestFullPath(t *testing.T) {
 			t.Errorf("opened %q\nwant   %q\n%s", paths, want, res.summary)
 		}
 	})
+}
+
+// A file deep in the tree is closed under its whole path, or on older kernels
+// under the end of it, which says so.
+func TestDeepPath(t *testing.T) {
+	eachAttach(t, func(t *testing.T, options ...string) {
+		path := filepath.Join(realTempDir(t), strings.Repeat("d/", 300))
+		if err := os.MkdirAll(path, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		path = filepath.Join(path, "file")
+		r := start(t, append(options, "-o", "json", "--syscall", "close", "--pid", strconv.Itoa(os.Getpid()))...)
+		for range 5 { // the kernel may miss one
+			f, err := os.Create(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			f.Close()
+		}
+		res := r.stop()
+		i := slices.IndexFunc(res.events, func(e event) bool { return strings.HasSuffix(e.text("path"), "/d/file") })
+		if i < 0 {
+			t.Fatalf("no close of it: %s", res.summary)
+		}
+		shown, truncated := res.events[i].text("path"), res.events[i]["truncated"] == true
+		switch iterates := kernelFrom(t, 6, 4); {
+		case iterates && (shown != path || truncated):
+			t.Errorf("closed %q, truncated: %t; want %q", shown, truncated, path)
+		case !iterates && (!truncated || len(shown) < 100 || !strings.HasSuffix(path, shown)):
+			t.Errorf("closed %q, truncated: %t; want the end of %q", shown, truncated, path)
+		}
+	})
+}
+
+// kernelFrom tells whether the kernel has this version or a later one.
+func kernelFrom(t *testing.T, major, minor int) bool {
+	t.Helper()
+	var name unix.Utsname
+	if err := unix.Uname(&name); err != nil {
+		t.Fatal(err)
+	}
+	var is [2]int
+	if _, err := fmt.Sscanf(unix.ByteSliceToString(name.Release[:]), "%d.%d", &is[0], &is[1]); err != nil {
+		t.Fatal(err)
+	}
+	return slices.Compare(is[:], []int{major, minor}) >= 0
 }
 
 // Each filter lets through what it says and nothing else, alone and with others.
