@@ -73,14 +73,19 @@ const clockStep = int64(100 * time.Microsecond)
 
 // adjust looks at both clocks, and follows when they were moved apart.
 func (c *clock) adjust() {
-	var monotonic, realtime unix.Timespec
-	if unix.ClockGettime(unix.CLOCK_MONOTONIC, &monotonic) != nil || unix.ClockGettime(unix.CLOCK_REALTIME, &realtime) != nil {
-		return
-	}
-	offset := realtime.Nano() - monotonic.Nano()
+	offset := realtimeOffset()
 	if step := offset - c.offset; step > clockStep || step < -clockStep {
 		c.offset = offset
 	}
+}
+
+// realtimeOffset is by how much the time of day is ahead of the monotonic time,
+// in ns; tests have another.
+var realtimeOffset = func() int64 {
+	var monotonic, realtime unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &monotonic)
+	_ = unix.ClockGettime(unix.CLOCK_REALTIME, &realtime)
+	return realtime.Nano() - monotonic.Nano()
 }
 
 // append appends the text of a monotonic time in ns.

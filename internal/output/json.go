@@ -40,7 +40,7 @@ func newJSONLines() *jsonLines { return &jsonLines{clock: newClock(UTC, Nanoseco
 
 func (j *jsonLines) header(b []byte) []byte { return b }
 
-func (j *jsonLines) flushed() { j.clock.adjust() }
+func (j *jsonLines) begin() { j.clock.adjust() }
 
 func (j *jsonLines) event(b []byte, r *bpf.Record, c *Container) []byte {
 	b = append(b, `{"time":"`...)

@@ -46,8 +46,8 @@ var Unknown = Container{Label: "unknown", Runtime: "unknown"}
 // host.
 type format interface {
 	header(b []byte) []byte
+	begin() // the buffer is empty; some time may have passed
 	event(b []byte, r *bpf.Record, c *Container) []byte
-	flushed() // the buffer was written, and is empty again
 }
 
 func (o *Options) columns() ([]Column, error) {
@@ -134,6 +134,9 @@ func NewWriter(out io.Writer, o Options) (*Writer, error) {
 
 // Event appends a line. The container is nil for the host.
 func (w *Writer) Event(r *bpf.Record, c *Container) error {
+	if len(w.buffer) == 0 {
+		w.format.begin()
+	}
 	w.buffer = w.format.event(w.buffer, r, c)
 	w.taken++
 	if w.taken == w.limit {
@@ -154,7 +157,6 @@ func (w *Writer) Flush() error {
 		w.shown += uint64(bytes.Count(w.buffer[:n], []byte{'\n'}))
 	}
 	w.buffer = w.buffer[:0]
-	w.format.flushed()
 	return err
 }
 

@@ -104,7 +104,7 @@ func (t *table) changed(now *bpf.Event) facet {
 	return changed
 }
 
-func (t *table) flushed() {
+func (t *table) begin() {
 	t.before.start = noRow
 	t.clock.adjust()
 }
