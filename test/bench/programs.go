@@ -28,19 +28,37 @@ func inPrograms(work func() (calls int, err error)) (each float64, err error) {
 
 // programsRan is how long all programs have run.
 func programsRan() (sum time.Duration) {
+	eachProgram(func(p *ebpf.Program) {
+		if stats, err := p.Stats(); err == nil {
+			sum += stats.Runtime
+		}
+	})
+	return sum
+}
+
+// tracers counts the programs that are loaded and could make calls dearer.
+func tracers() (n int) {
+	eachProgram(func(p *ebpf.Program) {
+		switch p.Type() {
+		case ebpf.Tracing, ebpf.Kprobe, ebpf.TracePoint, ebpf.RawTracepoint, ebpf.RawTracepointWritable, ebpf.LSM:
+			n++
+		}
+	})
+	return n
+}
+
+// eachProgram shows all programs of the machine to look.
+func eachProgram(look func(*ebpf.Program)) {
 	for id := ebpf.ProgramID(0); ; {
 		next, err := ebpf.ProgramGetNextID(id)
 		if err != nil {
-			return sum
+			return
 		}
 		id = next
-		program, err := ebpf.NewProgramFromID(id)
-		if err != nil {
-			continue
+		// It can be gone by now.
+		if program, err := ebpf.NewProgramFromID(id); err == nil {
+			look(program)
+			program.Close()
 		}
-		if stats, err := program.Stats(); err == nil {
-			sum += stats.Runtime
-		}
-		program.Close()
 	}
 }

@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/cilium/ebpf"
 	"github.com/olekukonko/tablewriter"
 	"github.com/olekukonko/tablewriter/renderer"
 	"github.com/olekukonko/tablewriter/tw"
@@ -57,26 +56,6 @@ func describeMachine(w io.Writer) error {
 	_, err = fmt.Fprintf(w, "Linux %s, %d CPUs (%s); load %s, %d tracing programs of others attached\n",
 		unix.ByteSliceToString(name.Release[:]), runtime.NumCPU(), model, strings.Join(strings.Fields(string(load))[:3], " "), tracers())
 	return err
-}
-
-// tracers counts the programs that are loaded and could make calls dearer.
-func tracers() (n int) {
-	for id := ebpf.ProgramID(0); ; {
-		next, err := ebpf.ProgramGetNextID(id)
-		if err != nil {
-			return n
-		}
-		id = next
-		program, err := ebpf.NewProgramFromID(id)
-		if err != nil {
-			continue
-		}
-		switch program.Type() {
-		case ebpf.Tracing, ebpf.Kprobe, ebpf.TracePoint, ebpf.RawTracepoint, ebpf.RawTracepointWritable, ebpf.LSM:
-			n++
-		}
-		program.Close()
-	}
 }
 
 func whole(v float64) string { return strconv.FormatFloat(v, 'f', 0, 64) }
