@@ -31,8 +31,7 @@ static __always_inline struct task_struct *current_task(void)
 
 /*
  * kernel_read(p, a, b) is p->a->b of any pointer, in the same way from 6.2 on
- * (a35b9af4ec2c, "bpf: Add a kfunc to type cast from bpf uapi ctx to kernel ctx"
- * and its sibling for any type).
+ * (a35b9af4ec2c, "bpf: Add a kfunc for generic type cast").
  */
 #define kernel_read(p, ...)                                                         \
 	({                                                                          \

@@ -64,8 +64,10 @@ func (p *plainBytes) prefix(text []byte) (n int) {
 
 const eachByte = 0x0101010101010101
 
-// all8 tells whether eight bytes are plain, all at once. A byte's highest bit
-// becomes set in what is subtracted if it was below what was subtracted.
+// all8 tells whether eight bytes are plain, all at once. Each term has the highest
+// bit of a byte set if that byte is not ASCII, is a control character, is DEL, is
+// one of without. A borrow can set more of them, but only above one that is set
+// rightly.
 func (p *plainBytes) all8(word uint64) bool {
 	const highest = 0x80 * eachByte
 	control := word - eachByte*' '
