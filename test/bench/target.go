@@ -63,6 +63,8 @@ func format(v float64) string {
 		return fmt.Sprintf("%.3f", v)
 	case v < 10 && v > -10:
 		return fmt.Sprintf("%.2f", v)
+	case v < 100 && v > -100:
+		return fmt.Sprintf("%.1f", v)
 	}
 	return fmt.Sprintf("%.0f", v)
 }
