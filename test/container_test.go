@@ -508,6 +508,22 @@ func TestContainerInside(t *testing.T) {
 	}
 }
 
+// socketDir is a temporary directory in which the path of a socket is short enough
+// for its address, as that of t.TempDir is not.
+func socketDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "copenclose-test-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
 // privateEngine is a second engine, which a test can stop. Its containers
 // outlive that.
 type privateEngine struct {
@@ -524,11 +540,7 @@ func secondEngine(t *testing.T) *privateEngine {
 	t.Helper()
 	e := docker(t)
 	e.image(t, "busybox")
-	// The path of a socket must be short.
-	dir, err := os.MkdirTemp("", "copenclose-test-")
-	if err != nil {
-		t.Fatal(err)
-	}
+	dir := socketDir(t)
 	p := &privateEngine{engine: e, dir: dir, socket: dir + "/docker.sock"}
 	p.up(t)
 	t.Cleanup(func() { p.remove(t) })
@@ -604,9 +616,6 @@ func (p *privateEngine) remove(t *testing.T) {
 		if err := unix.Unmount(m.Mountpoint, 0); err != nil {
 			t.Errorf("unmount %s: %v", m.Mountpoint, err)
 		}
-	}
-	if err := os.RemoveAll(p.dir); err != nil {
-		t.Error(err)
 	}
 }
 

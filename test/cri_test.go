@@ -99,16 +99,7 @@ func startContainerd(t *testing.T) *containerd {
 	t.Helper()
 	e := docker(t)
 	e.image(t, "busybox")
-	// The path of a socket must be short.
-	dir, err := os.MkdirTemp("", "copenclose-test-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := os.RemoveAll(dir); err != nil {
-			t.Error(err)
-		}
-	})
+	dir := socketDir(t)
 	runc, err := filepath.Abs("images/runc-bounded")
 	if err != nil {
 		t.Fatal(err)
