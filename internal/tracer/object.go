@@ -293,7 +293,7 @@ func (o *object) load(cfg Config) error {
 	if err := o.module.BPFLoadObject(); err != nil {
 		return err
 	}
-	shared, err := o.mmap(bpf.SharedMap, os.Getpagesize())
+	shared, err := o.mmap(bpf.SharedMap, 0, os.Getpagesize(), unix.PROT_READ|unix.PROT_WRITE)
 	if err != nil {
 		return err
 	}
@@ -301,7 +301,8 @@ func (o *object) load(cfg Config) error {
 	if !cfg.Filter.usesVerdicts() {
 		return nil
 	}
-	table, err := o.mmap(bpf.VerdictsMap, bpf.VerdictSets*int(unsafe.Sizeof(bpf.VerdictSet{})))
+	size := bpf.VerdictSets * int(unsafe.Sizeof(bpf.VerdictSet{}))
+	table, err := o.mmap(bpf.VerdictsMap, 0, size, unix.PROT_READ|unix.PROT_WRITE)
 	if err != nil {
 		return err
 	}
@@ -309,9 +310,9 @@ func (o *object) load(cfg Config) error {
 	return nil
 }
 
-// mmap maps what both sides write.
-func (o *object) mmap(name string, size int) ([]byte, error) {
-	m, err := unix.Mmap(o.mapFD(name), 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+// mmap maps a part of a map into memory, until close.
+func (o *object) mmap(name string, offset, size, prot int) ([]byte, error) {
+	m, err := unix.Mmap(o.mapFD(name), int64(offset), size, prot, unix.MAP_SHARED)
 	if err != nil {
 		return nil, fmt.Errorf("map %s into memory: %w", name, err)
 	}

@@ -1,7 +1,6 @@
 package tracer
 
 import (
-	"fmt"
 	"os"
 	"sync/atomic"
 	"time"
@@ -26,7 +25,6 @@ type ring struct {
 	wrapped  []uint64 // a record that goes round the end, put together
 	record   bpf.Record
 	shared   *bpf.Shared
-	mappings [][]byte
 }
 
 const (
@@ -40,36 +38,25 @@ const (
 	wrappedWords = (bpf.RecordMax + 7) / 8
 )
 
-func openRing(o *object, size int, p *poll) (_ buffer, err error) {
-	r := &ring{mask: uint64(size) - 1, shared: o.shared, wrapped: make([]uint64, wrappedWords)}
-	defer func() {
-		if err != nil {
-			r.close()
-		}
-	}()
-
-	fd, page := o.mapFD(bpf.RingMap), os.Getpagesize()
-	control, err := r.mmap(fd, 0, page, unix.PROT_READ|unix.PROT_WRITE)
+func openRing(o *object, size int, p *poll) (buffer, error) {
+	page := os.Getpagesize()
+	control, err := o.mmap(bpf.RingMap, 0, page, unix.PROT_READ|unix.PROT_WRITE)
 	if err != nil {
 		return nil, err
 	}
-	rest, err := r.mmap(fd, page, page+size, unix.PROT_READ)
+	rest, err := o.mmap(bpf.RingMap, page, page+size, unix.PROT_READ)
 	if err != nil {
 		return nil, err
 	}
-	r.consumer = (*uint64)(unsafe.Pointer(&control[0]))
-	r.producer = (*uint64)(unsafe.Pointer(&rest[0]))
-	r.data = rest[page:]
-	return r, p.addBuffer(fd)
-}
-
-func (r *ring) mmap(fd, offset, length, prot int) ([]byte, error) {
-	m, err := unix.Mmap(fd, int64(offset), length, prot, unix.MAP_SHARED)
-	if err != nil {
-		return nil, fmt.Errorf("map the ring buffer: %w", err)
+	r := &ring{
+		consumer: (*uint64)(unsafe.Pointer(&control[0])),
+		producer: (*uint64)(unsafe.Pointer(&rest[0])),
+		data:     rest[page:],
+		mask:     uint64(size) - 1,
+		wrapped:  make([]uint64, wrappedWords),
+		shared:   o.shared,
 	}
-	r.mappings = append(r.mappings, m)
-	return m, nil
+	return r, p.addBuffer(o.mapFD(bpf.RingMap))
 }
 
 func (r *ring) drain(event func(*bpf.Record) error) (n int, err error) {
@@ -127,8 +114,5 @@ func (r *ring) arm() (patience time.Duration) {
 
 func (r *ring) disarm() { atomic.StoreUint32(&r.shared.ReaderWaits, 0) }
 
-func (r *ring) close() {
-	for _, m := range r.mappings {
-		_ = unix.Munmap(m)
-	}
-}
+// close has nothing to give back: what is mapped is the object's.
+func (r *ring) close() {}

@@ -195,8 +195,8 @@ func attach(cfg Config, way Way) (_ *Tracer, err error) {
 func (t *Tracer) Start() error { return t.object.knock() }
 
 // SetVerdict tells the kernel what a cgroup is, for Filter.IgnoreHost and
-// Filter.OnlyChosen, which it must not be called without. Where there is no room,
-// the cgroup stays unknown. Any goroutine may call it.
+// Filter.OnlyChosen; without them nobody asks. Where there is no room, the cgroup
+// stays unknown. Any goroutine may call it.
 func (t *Tracer) SetVerdict(cgroup uint64, v bpf.Verdict) { t.object.verdicts.set(cgroup, v) }
 
 // ForgetVerdict tells the kernel that a cgroup is not known.
