@@ -183,3 +183,18 @@ func FuzzView(f *testing.F) {
 		_ = r.NewFD()
 	})
 }
+
+func BenchmarkView(b *testing.B) {
+	for name, size := range map[string]int{"event": eventSize, "details": eventSize + detailsSize} {
+		raw := aligned(make([]byte, size))
+		b.Run(name, func(b *testing.B) {
+			var r Record
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := r.View(raw); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"testing"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -196,6 +197,22 @@ func FuzzPerf(f *testing.F) {
 			return nil
 		})
 	})
+}
+
+// Records gather for longer as long as little of the buffer fills, and for less
+// when much does.
+func TestGather(t *testing.T) {
+	const ms = time.Millisecond
+	tracer, gather := &Tracer{room: 1000}, gatherMin
+	for _, step := range []struct {
+		n    int
+		want time.Duration
+	}{{10, 4 * ms}, {10, 8 * ms}, {124, 16 * ms}, {10, 16 * ms}, {125, 16 * ms}, {250, 16 * ms}, {251, 8 * ms},
+		{1000, 4 * ms}, {1000, 2 * ms}, {1000, 2 * ms}, {10, 4 * ms}, {0, 2 * ms}} {
+		if gather = tracer.gather(gather, step.n); gather != step.want {
+			t.Errorf("after %d events: %v, want %v", step.n, gather, step.want)
+		}
+	}
 }
 
 // fillRing puts as many records into the ring as it takes.

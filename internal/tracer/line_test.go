@@ -1,0 +1,81 @@
+package tracer
+
+import (
+	"io"
+	"slices"
+	"testing"
+	"unsafe"
+
+	"github.com/copenclose/copenclose/bpf"
+	"github.com/copenclose/copenclose/internal/output"
+)
+
+// The whole way from ring to line. Only here does this package know the one that
+// writes lines.
+
+// lines is a full ring, and what writes a line for each of its records: of a
+// program that opens and closes a file again and again.
+func lines(t testing.TB, format output.Format) (r *ringInMemory, w *output.Writer, n int) {
+	t.Helper()
+	w, err := output.NewWriter(io.Discard, output.Options{Format: format, NoHeader: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const path = "/var/www/html/index.html"
+	head := recordSize + int(unsafe.Sizeof(bpf.Details{}))
+	r = newRingInMemory(8 << 20)
+	for r.head+uint64(ringHeader+head+len(path)+8) <= r.mask+1 {
+		payload := make([]byte, recordSize)
+		payload[unsafe.Offsetof(bpf.Event{}.Syscall)] = byte(slices.IndexFunc(bpf.Syscalls[:], func(s bpf.Syscall) bool {
+			return s.Name == []string{"openat", "close"}[n%2]
+		}))
+		if format != output.Table {
+			payload = append(append(payload, make([]byte, head-recordSize)...), path...)
+			payload[head-4] = byte(len(path)) // text_len
+			payload[recordSize+int(unsafe.Offsetof(bpf.Details{}.Target))] = byte(bpf.TargetPath)
+		}
+		r.put(payload, 0)
+		n++
+	}
+	return r, w, n
+}
+
+// write has the lines of all records written, as Tracer.Run does.
+func (r *ringInMemory) write(w *output.Writer) (n int, err error) {
+	r.read = 0
+	if n, err = r.drain(func(record *bpf.Record) error { return w.Event(record, nil) }); err != nil {
+		return n, err
+	}
+	return n, w.Flush()
+}
+
+var formats = []output.Format{output.Table, output.Wide, output.JSON}
+
+func TestRingToLineAllocatesNothing(t *testing.T) {
+	for _, format := range formats {
+		r, w, n := lines(t, format)
+		made := testing.AllocsPerRun(5, func() {
+			if written, err := r.write(w); err != nil || written != n {
+				t.Fatalf("%s: %d lines of %d: %v", format, written, n, err)
+			}
+		})
+		if made != 0 {
+			t.Errorf("%s: %v allocations for %d events", format, made, n)
+		}
+	}
+}
+
+func BenchmarkRingToLine(b *testing.B) {
+	for _, format := range formats {
+		b.Run(string(format), func(b *testing.B) {
+			r, w, n := lines(b, format)
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := r.write(w); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/event")
+		})
+	}
+}
