@@ -65,30 +65,33 @@ func run(s settings, only string, args []string) (err error) {
 	if err := mountTracefs(); err != nil {
 		return err
 	}
-	if err := describeMachine(os.Stderr); err != nil {
+	machine, err := describeMachine()
+	if err != nil {
 		return err
 	}
+	fmt.Fprint(os.Stderr, machine)
 	switch {
 	case len(args) == 0 && only != "":
 		m := measureAll(s, subjects(s))
 		return m.printTools(os.Stdout)
 	case len(args) == 0:
-		return everything(s)
+		return everything(s, machine)
 	case len(args) == 1 && args[0] == "soak":
 		return soak(s)
 	}
 	return fmt.Errorf("unknown arguments %q, see -help", args)
 }
 
-func everything(s settings) error {
+// everything prints the machine as it was before it had something to do.
+func everything(s settings, machine string) error {
 	m := measureAll(s, subjects(s))
 	grown := measureGrowth(s)
 	alone, err := measureAlone(s)
 	if err != nil {
 		return err
 	}
+	fmt.Print(machine)
 	for _, print := range []func() error{
-		func() error { return describeMachine(os.Stdout) },
 		func() error { return m.printTools(os.Stdout) },
 		func() error { return grown.print(os.Stdout, s) },
 		func() error { return printTargets(os.Stdout, s, m, alone) },

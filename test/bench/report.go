@@ -38,10 +38,10 @@ func newTable(w io.Writer, s settings, header ...string) *tablewriter.Table {
 }
 
 // describeMachine says on what this runs, and what else runs on it.
-func describeMachine(w io.Writer) error {
+func describeMachine() (string, error) {
 	var name unix.Utsname
 	if err := unix.Uname(&name); err != nil {
-		return fmt.Errorf("ask for the kernel's release: %w", err)
+		return "", fmt.Errorf("ask for the kernel's release: %w", err)
 	}
 	model := "unknown"
 	if text, err := os.ReadFile("/proc/cpuinfo"); err == nil {
@@ -51,11 +51,10 @@ func describeMachine(w io.Writer) error {
 	}
 	load, err := os.ReadFile("/proc/loadavg")
 	if err != nil {
-		return fmt.Errorf("read the load: %w", err)
+		return "", fmt.Errorf("read the load: %w", err)
 	}
-	_, err = fmt.Fprintf(w, "Linux %s, %d CPUs (%s); load %s, %d tracing programs of others attached\n",
-		unix.ByteSliceToString(name.Release[:]), runtime.NumCPU(), model, strings.Join(strings.Fields(string(load))[:3], " "), tracers())
-	return err
+	return fmt.Sprintf("Linux %s, %d CPUs (%s); load %s, %d tracing programs of others attached\n",
+		unix.ByteSliceToString(name.Release[:]), runtime.NumCPU(), model, strings.Join(strings.Fields(string(load))[:3], " "), tracers()), nil
 }
 
 func whole(v float64) string { return strconv.FormatFloat(v, 'f', 0, 64) }
