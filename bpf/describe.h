@@ -72,10 +72,10 @@ struct climb {
 	struct mount *mount;
 	struct dentry *dentry;
 	__u32 start; /* of what there is of the path, in slot->path */
-	bool done;
+	bool at_root;
 };
 
-/* Takes a name or crosses a mount; false where that ends the way. */
+/* Takes a name or crosses a mount; false at the root, or where there is no room. */
 static __always_inline bool climb_one(struct climb *c)
 {
 	struct mount *mount = c->mount;
@@ -84,23 +84,20 @@ static __always_inline bool climb_one(struct climb *c)
 	struct slot *slot = c->slot;
 	struct qstr name;
 
-	c->done = true;
 	if (dentry == c->root_dentry && vfsmount == c->root_mount)
-		return false;
+		goto root;
 	if (dentry == kernel_read(vfsmount, mnt_root)) {
 		struct mount *above = kernel_read(mount, mnt_parent);
 
 		if (above == mount)
-			return false;
+			goto root;
 		c->dentry = kernel_read(mount, mnt_mountpoint);
 		c->mount = above;
-		c->done = false;
 		return true;
 	}
 	parent = kernel_read(dentry, d_parent);
 	if (parent == dentry)
-		return false;
-	c->done = false;
+		goto root;
 	name.len = kernel_read(dentry, d_name.len) & (COMPONENT_MAX - 1);
 	name.name = kernel_read(dentry, d_name.name);
 	if (c->start < name.len + 1)
@@ -111,6 +108,10 @@ static __always_inline bool climb_one(struct climb *c)
 			      name.len & (COMPONENT_MAX - 1), name.name);
 	c->dentry = parent;
 	return true;
+
+root:
+	c->at_root = true;
+	return false;
 }
 
 /*
@@ -131,7 +132,9 @@ static __always_inline void climb_all(struct climb *c)
 		if (!climb_one(c))
 			return;
 	if (bpf_ksym_exists(bpf_iter_num_new)) {
-		bpf_for(i, COMPONENTS_USUAL, COMPONENTS_MAX) if (!climb_one(c)) return;
+		bpf_for (i, COMPONENTS_USUAL, COMPONENTS_MAX)
+			if (!climb_one(c))
+				return;
 		return;
 	}
 	for (i = COMPONENTS_USUAL; i < COMPONENTS_UNROLLED; i++)
@@ -160,7 +163,7 @@ static __always_inline void describe_path(struct slot *slot, struct task_struct 
 	climb_all(&climb);
 
 	slot->details.target = TARGET_FILE;
-	slot->details.truncated = !climb.done;
+	slot->details.truncated = !climb.at_root;
 	start = climb.start;
 	if (start == TEXT_MAX) {
 		slot->text[0] = '/';
