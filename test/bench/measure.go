@@ -83,7 +83,7 @@ func (g *generator) measure(s settings, sub subject, l load, pairs int, got *sam
 	}
 	if l == onePinned {
 		n := 0
-		if n, got.inside, err = g.inside(sub, pairs/pieces); err != nil {
+		if n, got.inside, err = g.inside(sub, max(1, pairs/pieces)); err != nil {
 			t.stop()
 			return err
 		}
