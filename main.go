@@ -90,7 +90,7 @@ func newApp() *cli.App {
 
 // What the flags are read into.
 var (
-	way        = option.NewChoice(tracer.AutoWay, tracer.Fentry, tracer.Tracepoint)
+	way        = option.NewChoice(tracer.AutoWay, tracer.Fentry, tracer.Kprobe, tracer.Tracepoint, tracer.PerfTracepoint)
 	buffer     = option.NewChoice(tracer.AutoBuffer, tracer.Ring, tracer.Perf)
 	bufferSize = option.Size{Bytes: 8 << 20, Min: 64 << 10, Max: 1 << 30}
 	stopAfter  option.Duration
@@ -149,7 +149,7 @@ var flags = []cli.Flag{
 
 	value(lookCategory, "output", "o", format, "`FORMAT`: table, wide (more columns) or json (an object a line)"),
 	toggle(lookCategory, "use-cgv2", "C", "show containers by cgroup v2 id instead of hostname"),
-	toggle(lookCategory, "full-path", "", "of opens show the absolute path of the file, not the path as given"),
+	toggle(lookCategory, "full-path", "", "in tables, of opens show the absolute path of the file, not the path as given; JSON has both"),
 	toggle(lookCategory, "latency", "", "show how long calls took"),
 	value(lookCategory, "columns", "", &columns, "`LIST` of columns instead; help lists them"),
 	value(lookCategory, "time", "", timeStyle, "`STYLE` of times: utc, local, unix or delta (to the event before)"),
@@ -159,7 +159,7 @@ var flags = []cli.Flag{
 	value(endCategory, "duration", "d", &stopAfter, "stop after `TIME`, like 10s or 5m"),
 	&cli.Uint64Flag{Name: "count", Usage: "stop after `N` events were shown", Category: endCategory, DefaultText: "no limit"},
 
-	value(kernelCategory, "attach", "", way, "`WAY` to attach: auto, fentry (to the syscall handlers) or tracepoint (to sys_exit)"),
+	value(kernelCategory, "attach", "", way, "`WAY` to attach: auto (what misses no call here), fentry or kprobe (to the syscall handlers), tracepoint or perf (to sys_exit)"),
 	value(kernelCategory, "buffer", "", buffer, "`KIND` of buffer from the kernel: auto, ring (5.8 and later) or perf"),
 	value(kernelCategory, "buffer-size", "", &bufferSize, "`SIZE` of the buffer like 8M, made a power of two; perf: for each CPU"),
 	value(kernelCategory, "runtime-socket", "", &sockets, "ask these for names, `LIST` of sockets with Docker's API or CRI, instead of those that are found"),
@@ -175,6 +175,7 @@ func outputOptions(c *cli.Context) (output.Options, error) {
 		Format:    output.Format(format.Word),
 		CgroupID:  c.Bool("use-cgv2"),
 		Latency:   c.Bool("latency"),
+		FullPath:  c.Bool("full-path"),
 		Columns:   columns,
 		NoHeader:  c.Bool("no-header"),
 		Time:      output.TimeStyle(timeStyle.Word),
@@ -207,7 +208,7 @@ func tracerConfig(c *cli.Context, needs output.Needs) (tracer.Config, error) {
 		Hostname:   needs.Hostname,
 		Details:    needs.Details,
 		Latency:    needs.Latency,
-		OpenedPath: c.Bool("full-path"),
+		File:       needs.File,
 		Cgroups:    attributes(c, needs),
 		Filter: tracer.Filter{
 			IgnoreHost:     c.Bool("ignore-host-ns"),
@@ -234,7 +235,7 @@ func tracerConfig(c *cli.Context, needs output.Needs) (tracer.Config, error) {
 	if c.Args().Present() && len(pids) > 0 {
 		return cfg, usagef("--pid and a command exclude each other")
 	}
-	if (cfg.OpenedPath || c.Bool("latency")) && !needs.Details && len(paths) == 0 {
+	if (c.Bool("full-path") || c.Bool("latency")) && !needs.Details && len(paths) == 0 {
 		return cfg, usagef("--full-path and --latency are for -o wide and -o json, or a column that shows them")
 	}
 	if c.Bool("verbose") {
@@ -314,6 +315,9 @@ func trace(c *cli.Context) (status int, err error) {
 		return 0, err
 	}
 	remark.Printf("tracing %s (%s, %s buffer)", syscallNames(t), t.Way(), t.Buffer())
+	if why := t.Misses(); why != "" {
+		remark.Printf("calls can be missed with --attach %s, because this kernel can preempt its own code: %s", t.Way(), why)
+	}
 	if path := c.Path("ready-file"); path != "" {
 		if err := os.WriteFile(path, nil, 0o644); err != nil {
 			return 0, fmt.Errorf("create the ready file: %w", err)
@@ -330,7 +334,7 @@ func trace(c *cli.Context) (status int, err error) {
 		err = nil
 	}
 	counts, countErr := t.Counts()
-	if counts.Lost+counts.Missed > 0 {
+	if counts.Lost+counts.Missed+counts.Unfollowed > 0 {
 		remark.SetOutput(os.Stderr)
 	}
 	counts.Filtered += a.Filtered()
@@ -446,6 +450,9 @@ func summary(w *output.Writer, counts tracer.Counts, unread int) string {
 	s := fmt.Sprintf("%d events shown, %d filtered, %d lost", w.Shown(), counts.Filtered, counts.Lost)
 	if counts.Missed > 0 {
 		s += fmt.Sprintf(", at most %d missed", counts.Missed)
+	}
+	if counts.Unfollowed > 0 {
+		s += fmt.Sprintf(", %d processes not followed", counts.Unfollowed)
 	}
 	if left := w.Unwritten() + uint64(unread); left > 0 {
 		s += fmt.Sprintf(", %d came too late to be shown", left)

@@ -17,12 +17,20 @@
 #define HAVE_TYPED_REGS bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_task_pt_regs)
 #define THREAD_SIZE (4 * 4096) /* arch/x86/include/asm/page_64_types.h */
 
+/* The registers with which the current task entered the kernel. */
+static __always_inline const struct pt_regs *user_regs(struct task_struct *task)
+{
+	if (HAVE_TYPED_REGS)
+		return (const struct pt_regs *)bpf_task_pt_regs(task);
+	return (struct pt_regs *)(task_read(task, stack) + THREAD_SIZE) - 1;
+}
+
 static __always_inline const struct pt_regs *handler_regs(const __u64 *ctx,
 							  struct task_struct *task)
 {
 	if (HAVE_TYPED_REGS)
 		return (const struct pt_regs *)ctx[0];
-	return (struct pt_regs *)(task_read(task, stack) + THREAD_SIZE) - 1;
+	return user_regs(task);
 }
 
 #define REG(from, name)                                                                    \
@@ -53,6 +61,10 @@ static __always_inline __u32 syscall_nr(const struct pt_regs *regs)
 	return REG(regs, orig_ax);
 }
 
+/* What syscall_rollback() leaves as the result. */
+#define ROLLED_BACK(regs) ((long)REG(regs, orig_ax))
+#define STACK_POINTER(regs) REG(regs, sp)
+
 /* ARG(regs, abi, n) is the nth argument, from 0. */
 #define ARG_0(regs, abi) ((abi) == ABI_32 ? (__u32)REG(regs, bx) : REG(regs, di))
 #define ARG_1(regs, abi) ((abi) == ABI_32 ? (__u32)REG(regs, cx) : REG(regs, si))
@@ -76,6 +88,9 @@ static __always_inline __u32 syscall_nr(const struct pt_regs *regs)
 {
 	return REG(regs, syscallno);
 }
+
+#define ROLLED_BACK(regs) ((long)REG(regs, orig_x0))
+#define STACK_POINTER(regs) REG(regs, sp)
 
 /* regs[0] holds the result once the call returned. */
 #define ARG_N(value, abi) ((abi) == ABI_32 ? (__u32)(value) : (value))

@@ -31,33 +31,45 @@ func Object() ([]byte, error) {
 
 // The maps in Object.
 const (
-	RingMap      = "ring"
-	PerfMap      = "perf"
-	CountersMap  = "counters"
-	SharedMap    = ".data.shared"
-	SlotsMap     = "slots"
-	FreeSlotsMap = "free_slots"
-	EnteredMap   = "entered"
-	IDsMap       = "ids"
-	CommsMap     = "comms"
-	PathsMap     = "paths"
-	CgroupsMap   = "cgroups"
-	VerdictsMap  = "verdicts"
+	RingMap         = "ring"
+	PerfMap         = "perf"
+	CountersMap     = "counters"
+	SharedMap       = ".data.shared"
+	SlotsMap        = "slots"
+	FreeSlotsMap    = "free_slots"
+	ClosingSlotsMap = "closing_slots"
+	ClosingMap      = "closing"
+	EnteredMap      = "entered"
+	InterruptedMap  = "interrupted"
+	ConnectingMap   = "connecting"
+	IDsMap          = "ids"
+	CommsMap        = "comms"
+	PathsMap        = "paths"
+	CgroupsMap      = "cgroups"
+	VerdictsMap     = "verdicts"
 )
 
 // The programs in Object that are not named after a syscall.
 const (
-	SysEnterProgram = "sys_enter"
-	SysExitProgram  = "sys_exit"
-	ForkProgram     = "sched_process_fork"
-	ExecProgram     = "sched_process_exec"
-	ExitProgram     = "sched_process_exit"
-	MkdirProgram    = "cgroup_mkdir"
-	RmdirProgram    = "cgroup_rmdir"
+	HandlersEnterProgram  = "handlers_enter"
+	HandlersReturnProgram = "handlers_return"
+	SysEnterProgram       = "sys_enter"
+	SysExitProgram        = "sys_exit"
+	PerfSysEnterProgram   = "perf_sys_enter"
+	PerfSysExitProgram    = "perf_sys_exit"
+	SignalProgram         = "signal_deliver"
+	StateProgram          = "inet_sock_set_state"
+	ForkProgram           = "sched_process_fork"
+	ExecProgram           = "sched_process_exec"
+	ExitProgram           = "sched_process_exit"
+	MkdirProgram          = "cgroup_mkdir"
+	RmdirProgram          = "cgroup_rmdir"
 )
 
-// The sizes of SlotsMap and CgroupsMap.
+// The sizes of ClosingSlotsMap, FreeSlotsMap and CgroupsMap. SlotsMap has the slots
+// of the first and then of the second.
 const (
-	Slots      = 512
-	CgroupsMax = 32
+	ClosingSlots = 512
+	FreeSlots    = 64
+	CgroupsMax   = 32
 )

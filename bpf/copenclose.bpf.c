@@ -13,8 +13,16 @@
 #include "cpu.h"
 #include "task.h"
 #include "arch.h"
+#include "call.h"
 #include "filter.h"
+#include "path.h"
+#include "socket.h"
 #include "describe.h"
+#include "slots.h"
+#include "emit.h"
+#include "closing.h"
+#include "interrupted.h"
+#include "connecting.h"
 
 char LICENSE[] SEC("license") = "GPL";
 
@@ -24,176 +32,96 @@ const struct details *const details_in_btf SEC(".rodata");
 const enum abi abi_in_btf SEC(".rodata");
 const enum syscall syscall_in_btf SEC(".rodata");
 const enum target target_in_btf SEC(".rodata");
+const enum remark remark_in_btf SEC(".rodata");
 const enum id_kind id_kind_in_btf SEC(".rodata");
 const enum cgroup_news cgroup_news_in_btf SEC(".rodata");
 const enum verdict verdict_in_btf SEC(".rodata");
 
-static __always_inline void fill(struct event *e, const struct call *call, __u64 pid_tgid)
-{
-	__u64 uid_gid = uid_gid_of(call->task);
-
-	e->time = bpf_ktime_get_ns();
-	e->cgroup_id = cgroup_id_of(call->task);
-	e->pid = pid_tgid >> 32;
-	e->tid = pid_tgid;
-	e->uid = uid_gid;
-	e->gid = uid_gid >> 32;
-	e->ret = call->ret;
-	e->syscall = call->syscall;
-	e->abi = call->abi;
-	e->in_initial_pid_ns = ignore_host && in_initial_pid_namespace(call->task);
-	e->reserved = 0;
-	copy_comm(e->comm, call->task);
-	e->hostname[0] = '\0';
-	if (want_hostname)
-		copy_hostname(e->hostname, call->task);
-}
-
-/*
- * Wakes the reader if it waits, which it does when it has set reader_waits and
- * then found the ring empty. This comes behind a record, whose submission is a
- * full barrier: either the reader saw that record, or this sees that it waits.
- * Only a record can wake it, so there is one that is discarded.
- */
-static __always_inline void ring_doorbell(void)
-{
-	__u64 *nothing;
-
-	if (!shared.reader_waits)
-		return;
-	nothing = bpf_ringbuf_reserve(&ring, sizeof(*nothing), 0);
-	if (!nothing)
-		return; /* a full ring is not being waited for */
-	shared.reader_waits = 0;
-	bpf_ringbuf_discard(nothing, BPF_RB_FORCE_WAKEUP);
-}
-
-/* A record of fixed size, the event alone. */
-static __always_inline void send_event(void *ctx, const struct call *call, __u64 pid_tgid)
-{
-	if (use_ring_buffer) {
-		struct event *e = bpf_ringbuf_reserve(&ring, sizeof(*e), 0);
-
-		if (!e) {
-			count(lost);
-			return;
-		}
-		fill(e, call, pid_tgid);
-		bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
-		ring_doorbell();
-	} else {
-		struct event e;
-
-		__builtin_memset(&e, 0, sizeof(e));
-		fill(&e, call, pid_tgid);
-		if (bpf_perf_event_output(ctx, &perf, BPF_F_CURRENT_CPU, &e, sizeof(e)))
-			count(lost);
-	}
-}
-
-static __always_inline struct slot *take_slot(__u32 *number)
-{
-	struct slot *slot;
-
-	if (bpf_map_pop_elem(&free_slots, number))
-		return NULL;
-	slot = bpf_map_lookup_elem(&slots, number);
-	if (slot)
-		__builtin_memset(&slot->details, 0, sizeof(slot->details));
-	return slot;
-}
-
-static __always_inline void give_back_slot(__u32 number)
-{
-	bpf_map_push_elem(&free_slots, &number, 0);
-}
-
-static __always_inline long output_slot(void *ctx, struct slot *slot, bool with_details)
-{
-	__u32 size = sizeof(struct event);
-
-	if (with_details) {
-		__u32 text_len = slot->details.text_len;
-
-		if (text_len > TEXT_MAX)
-			text_len = TEXT_MAX;
-		size += sizeof(struct details) + text_len;
-	}
-	if (use_ring_buffer) {
-		long err = bpf_ringbuf_output(&ring, slot, size, BPF_RB_NO_WAKEUP);
-
-		ring_doorbell();
-		return err;
-	}
-	return bpf_perf_event_output(ctx, &perf, BPF_F_CURRENT_CPU, slot, size);
-}
-
-/* Fills what describe() left, and sends the slot. */
-static __always_inline void send_slot(void *ctx, struct slot *slot, const struct call *call,
-				      __u64 pid_tgid, __u64 entry_time)
-{
-	describe(slot, call);
-	if (only_paths && !path_passes(slot)) {
-		count(filtered);
-		return;
-	}
-	fill(&slot->event, call, pid_tgid);
-	slot->details.ppid = task_read(call->task, real_parent, tgid);
-	if (entry_time)
-		slot->details.latency = slot->event.time - entry_time;
-	if (output_slot(ctx, slot, want_details))
-		count(lost);
-}
-
-/* Whether something is noted when the call is entered. */
-static __always_inline bool has_entry(const struct call *call)
-{
-	return want_latency || call->syscall == SYS_close;
-}
+#define WATCHES_CONNECTS (want_details && !only_paths && traced & (1 << SYS_connect))
 
 /* A record with details, or one whose path decides whether it is sent. */
-static __always_inline void send_details(void *ctx, const struct call *call, __u64 pid_tgid)
+static __always_inline void send_with_slot(void *ctx, const struct call *call, struct slot *slot,
+					   __u64 entry_time)
 {
-	__u32 tid = pid_tgid, number = NO_SLOT;
-	struct entered *at_entry = NULL;
-	struct slot *slot = NULL;
-	__u64 entry_time = 0;
-
-	if (has_entry(call))
-		at_entry = bpf_map_lookup_elem(&entered, &tid);
-	if (at_entry) {
-		entry_time = at_entry->time;
-		number = at_entry->slot;
-		bpf_map_delete_elem(&entered, &tid);
-	}
-	if (number != NO_SLOT)
-		slot = bpf_map_lookup_elem(&slots, &number);
-	else
-		slot = take_slot(&number);
+	if (!slot)
+		slot = take_slot();
 	if (!slot) {
 		count(lost);
 		return;
 	}
-	send_slot(ctx, slot, call, pid_tgid, entry_time);
-	give_back_slot(number);
+	if (!describe_call(slot, call)) {
+		count(filtered);
+	} else {
+		fill(&slot->event, call);
+		slot->details.ppid = task_read(call->task, real_parent, tgid);
+		if (entry_time)
+			slot->details.latency = slot->event.time - entry_time;
+		if (send_slot(ctx, slot, want_details))
+			count(lost);
+	}
+	give_back_slot(slot);
 }
 
-/* A call that was noted when it was entered is not shown after all. */
-static __always_inline void forget_entry(__u64 pid_tgid)
+/* A call whose result is known: filters it and sends it. Its slot, if it has one, is given back. */
+static __always_inline void ended(void *ctx, const struct call *call, struct slot *slot,
+				  __u64 entry_time)
 {
-	__u32 tid = pid_tgid;
-	struct entered *at_entry = bpf_map_lookup_elem(&entered, &tid);
+	const struct connecting *outcome = NULL;
 
-	if (!at_entry)
+	if (WATCHES_CONNECTS && call->syscall == SYS_connect)
+		outcome = connect_returns(call);
+	if (!caller_passes(call->task, pid_tgid_of(call->task)) || !result_passes(call->ret)) {
+		count(filtered);
+		if (slot)
+			give_back_slot(slot);
+	} else if (USES_SLOTS) {
+		send_with_slot(ctx, call, slot, entry_time);
+	} else {
+		send_event(ctx, call);
+	}
+	if (outcome)
+		send_outcome(ctx, outcome);
+}
+
+static __always_inline void send_left(void *ctx, const struct call *call,
+				      const struct interrupted *noted)
+{
+	struct slot *slot;
+
+	if (!want_details) {
+		send_event(ctx, call);
 		return;
-	if (at_entry->slot != NO_SLOT)
-		give_back_slot(at_entry->slot);
-	bpf_map_delete_elem(&entered, &tid);
+	}
+	slot = take_slot();
+	if (!slot) {
+		count(lost);
+		return;
+	}
+	fill(&slot->event, call);
+	slot->details.fd = noted->first;
+	slot->details.ppid = task_read(call->task, real_parent, tgid);
+	if (noted->time)
+		slot->details.latency = slot->event.time - noted->time;
+	if (send_slot(ctx, slot, true))
+		count(lost);
+	give_back_slot(slot);
 }
 
-static __always_inline bool is_traced(const struct call *call)
+/*
+ * A call that was to be made again, but its handler never returned, or its thread
+ * ends. The caller's memory may be gone, or have changed: what the call was about is
+ * not told.
+ */
+static __always_inline void left_interrupted(void *ctx, __u32 tid, const struct interrupted *noted)
 {
-	return call->syscall < SYS_COUNT && traced & (1 << call->syscall);
+	struct call call = call_from_note(noted, noted->ret);
+
+	if (only_paths || !caller_passes(call.task, pid_tgid_of(call.task)) ||
+	    !result_passes(call.ret))
+		count(filtered);
+	else
+		send_left(ctx, &call, noted);
+	forget_interrupted(tid);
 }
 
 static __always_inline void hear_knock(const struct call *call, __u32 pid)
@@ -204,201 +132,251 @@ static __always_inline void hear_knock(const struct call *call, __u32 pid)
 	shared.heard |= 1 << call->syscall;
 }
 
-#define use_slots (want_details || only_paths)
-
-static __always_inline void record_return(void *ctx, const struct call *call)
+static __always_inline __u64 end_entered(__u32 tid)
 {
-	__u64 pid_tgid;
-	__u32 pid, tool;
+	__u64 *noted = bpf_map_lookup_elem(&entered, &tid);
+	__u64 time = noted ? *noted : 0;
 
-	pid_tgid = pid_tgid_of(call->task);
-	pid = pid_tgid >> 32;
-	tool = shared.tool;
-	if (!tool || pid == tool) {
-		hear_knock(call, pid);
-		return;
-	}
-	if (!caller_passes(call->task, pid_tgid) || !result_passes(call->ret)) {
-		count(filtered);
-		if (use_slots && has_entry(call))
-			forget_entry(pid_tgid);
-		return;
-	}
-	if (use_slots)
-		send_details(ctx, call, pid_tgid);
-	else
-		send_event(ctx, call, pid_tgid);
+	if (noted)
+		bpf_map_delete_elem(&entered, &tid);
+	return time;
 }
 
-/* Every event comes through here, however its syscall was caught. */
+/* Every call comes through here when it returns, however it was caught. */
 static __always_inline int returned(void *ctx, const struct call *call)
 {
+	__u64 pid_tgid, first, entry_time = 0;
+	struct interrupted *noted;
+	struct slot *slot = NULL;
+	__u32 tid, tool;
+
 	if (!is_traced(call))
 		return 0;
-	hold_cpu();
-	record_return(ctx, call);
-	release_cpu();
+	pid_tgid = pid_tgid_of(call->task);
+	tid = pid_tgid;
+	tool = shared.tool;
+	if (!tool || pid_tgid >> 32 == tool) {
+		hear_knock(call, pid_tgid >> 32);
+		return 0;
+	}
+	if (USES_SLOTS && closes(call))
+		slot = claim_closing(tid, &entry_time);
+	else if (want_latency)
+		entry_time = end_entered(tid);
+	if (is_dup(call) && (!slot || call->ret < 0)) {
+		if (slot)
+			give_back_slot(slot);
+		return 0;
+	}
+	if (shared.interrupted) {
+		noted = bpf_map_lookup_elem(&interrupted, &tid);
+		if (noted && was_left(noted, call))
+			left_interrupted(ctx, tid, noted);
+	}
+	if (!slot && is_interrupted(call->ret) && note_interrupted(call, tid, entry_time))
+		return 0;
+	if (shared.interrupted && (first = end_interrupted(call, tid)))
+		entry_time = first;
+	ended(ctx, call, slot, entry_time);
 	return 0;
 }
 
 /* Notes what is gone or unknown when the call returns. */
-static __always_inline void record_entry(const struct call *call)
+static __always_inline int called(const struct call *call)
 {
-	struct entered e = {.slot = NO_SLOT};
-	__u64 pid_tgid;
+	__u64 pid_tgid, time;
 	__u32 tid, tool;
 
+	if (!is_traced(call) || !(want_latency || (USES_SLOTS && closes(call))))
+		return 0;
 	pid_tgid = pid_tgid_of(call->task);
 	tid = pid_tgid;
 	tool = shared.tool;
 	if (!tool || pid_tgid >> 32 == tool || !caller_passes(call->task, pid_tgid))
-		return;
-
-	/* What a task left that ended inside a call. */
-	forget_entry(pid_tgid);
-	if (call->syscall == SYS_close) {
-		struct slot *slot = take_slot(&e.slot);
-
-		if (slot)
-			describe_closed(slot, call);
-		else
-			e.slot = NO_SLOT;
-	}
-	if (want_latency)
-		e.time = bpf_ktime_get_ns();
-	if (bpf_map_update_elem(&entered, &tid, &e, BPF_ANY) && e.slot != NO_SLOT)
-		give_back_slot(e.slot);
-}
-
-static __always_inline int called(const struct call *call)
-{
-	if (!is_traced(call) || !has_entry(call))
 		return 0;
-	hold_cpu();
-	record_entry(call);
-	release_cpu();
+	if (USES_SLOTS && closes(call)) {
+		note_closing(call, tid);
+	} else if (want_latency) {
+		time = bpf_ktime_get_ns();
+		bpf_map_update_elem(&entered, &tid, &time, BPF_ANY);
+	}
 	return 0;
 }
 
-/* i386 has one number for all socket calls, and its first argument says which. */
-static __always_inline enum syscall of_socketcall(const struct pt_regs *regs)
-{
-	switch (ARG_0(regs, ABI_32)) {
-	case SOCKETCALL_CONNECT:
-		return SYS_connect;
-	case SOCKETCALL_ACCEPT:
-		return SYS_accept;
-	case SOCKETCALL_ACCEPT4:
-		return SYS_accept4;
-	}
-	return SYS_COUNT;
-}
-
 /*
- * The function way: a program on each handler. Handlers of 32-bit programs are
- * functions of their own (arm64: some), so each syscall has a second program;
- * the tool names the function, and loads only what is needed and there.
+ * fentry: a program on each handler. Handlers of 32-bit programs are functions of
+ * their own (arm64: some), so each syscall has a second program; the tool names the
+ * function, and loads only what is needed and there.
  */
 #define HANDLER_RESULT(ctx) ((long)(ctx)[1])
 
-static __always_inline struct call of_handler(const __u64 *ctx, long ret, enum syscall syscall)
+static __always_inline struct call call_from_handler(const __u64 *ctx, long ret,
+						     enum syscall syscall)
 {
 	struct task_struct *task = current_task();
 
 	return (struct call){task, handler_regs(ctx, task), ret, syscall, abi_of(task)};
 }
 
-#define ON_HANDLER(program, name)                                                    \
-	SEC("fentry")                                                                \
-	int enter_##program(__u64 *ctx)                                              \
-	{                                                                            \
-		struct call call = of_handler(ctx, 0, SYS_##name);                   \
-                                                                                     \
-		return called(&call);                                                \
-	}                                                                            \
-	SEC("fexit")                                                                 \
-	int exit_##program(__u64 *ctx)                                               \
-	{                                                                            \
-		struct call call = of_handler(ctx, HANDLER_RESULT(ctx), SYS_##name); \
-                                                                                     \
-		return returned(ctx, &call);                                         \
+/* Which call the one through socketcall(2) is. */
+static __always_inline void resolve_socketcall(struct call *call)
+{
+	call->syscall = syscall_of_socketcall(call->regs);
+	call->socketcall = true;
+}
+
+#define ON_HANDLER(program, name)                                                           \
+	SEC("fentry")                                                                       \
+	int enter_##program(__u64 *ctx)                                                     \
+	{                                                                                   \
+		struct call call = call_from_handler(ctx, 0, SYS_##name);                   \
+                                                                                            \
+		return called(&call);                                                       \
+	}                                                                                   \
+	SEC("fexit")                                                                        \
+	int exit_##program(__u64 *ctx)                                                      \
+	{                                                                                   \
+		struct call call = call_from_handler(ctx, HANDLER_RESULT(ctx), SYS_##name); \
+                                                                                            \
+		return returned(ctx, &call);                                                \
 	}
 #define ON_HANDLERS(name, ...) ON_HANDLER(name, name) ON_HANDLER(name##_32, name)
 
 SYSCALLS(ON_HANDLERS)
 
-static __always_inline struct call of_socketcall_handler(const __u64 *ctx, long ret)
-{
-	struct call call = of_handler(ctx, ret, SYS_COUNT);
-
-	call.syscall = of_socketcall(call.regs);
-	call.socketcall = true;
-	return call;
-}
-
 SEC("fentry")
 int enter_socketcall_32(__u64 *ctx)
 {
-	struct call call = of_socketcall_handler(ctx, 0);
+	struct call call = call_from_handler(ctx, 0, SYS_COUNT);
 
+	resolve_socketcall(&call);
 	return called(&call);
 }
 
 SEC("fexit")
 int exit_socketcall_32(__u64 *ctx)
 {
-	struct call call = of_socketcall_handler(ctx, HANDLER_RESULT(ctx));
+	struct call call = call_from_handler(ctx, HANDLER_RESULT(ctx), SYS_COUNT);
+
+	resolve_socketcall(&call);
+	return returned(ctx, &call);
+}
+
+/*
+ * kprobe: one program on all handlers, which a cookie tells apart; SYS_COUNT is
+ * socketcall(2)'s. It cannot be preempted, and so misses no call.
+ */
+static __always_inline struct call call_from_probe(struct pt_regs *ctx, long ret)
+{
+	struct task_struct *task = current_task();
+	struct call call = {task, user_regs(task), ret, bpf_get_attach_cookie(ctx), abi_of(task)};
+
+	if (call.syscall == SYS_COUNT)
+		resolve_socketcall(&call);
+	return call;
+}
+
+SEC("kprobe.multi")
+int handlers_enter(struct pt_regs *ctx)
+{
+	struct call call = call_from_probe(ctx, 0);
+
+	return called(&call);
+}
+
+SEC("kretprobe.multi")
+int handlers_return(struct pt_regs *ctx)
+{
+	struct call call = call_from_probe(ctx, PT_REGS_RC(ctx));
 
 	return returned(ctx, &call);
 }
 
 /*
- * The tracepoint way: every syscall of the machine comes here, so what is not
- * traced must leave at once. These have 1 + enum syscall by number; the last
- * element is for those that there are not.
+ * tracepoint and perf: every syscall of the machine comes here, so what is not traced
+ * must leave at once.
  */
-#define NUMBERS 512
-#define AT(nr) [(nr) == NONE ? NUMBERS : (nr)]
-#define OF_NR_64(name, ...) AT(NR_64(__VA_ARGS__)) = 1 + SYS_##name,
-#define OF_NR_32(name, ...) AT(NR_32(__VA_ARGS__)) = 1 + SYS_##name,
-
-static const __u8 of_number_64[NUMBERS + 1] = {SYSCALLS(OF_NR_64)};
-static const __u8 of_number_32[NUMBERS + 1] = {SYSCALLS(OF_NR_32) AT(NR_SOCKETCALL) =
-						       1 + SYS_COUNT};
-
-/* False for what is none of ours. */
-static __always_inline bool of_registers(struct call *call, const struct pt_regs *regs, long ret)
+static __always_inline int syscall_enters(const struct pt_regs *regs)
 {
-	__u32 nr = syscall_nr(regs);
+	struct call call;
 
-	if (nr >= NUMBERS || !(of_number_64[nr] | of_number_32[nr]))
-		return false;
-	call->task = current_task();
-	call->regs = regs;
-	call->ret = ret;
-	call->abi = abi_of(call->task);
-	call->socketcall = call->abi == ABI_32 && nr == NR_SOCKETCALL;
-	if (call->socketcall)
-		call->syscall = of_socketcall(regs);
-	else
-		call->syscall = (call->abi == ABI_64 ? of_number_64[nr] : of_number_32[nr]) - 1;
-	return true;
+	return call_from_registers(&call, regs, 0) ? called(&call) : 0;
+}
+
+static __always_inline int syscall_exits(void *ctx, const struct pt_regs *regs, long ret)
+{
+	struct call call;
+
+	if (!call_from_registers(&call, regs, ret) || was_refused(&call))
+		return 0;
+	return returned(ctx, &call);
 }
 
 SEC("tp_btf/sys_enter")
 int BPF_PROG(sys_enter, const struct pt_regs *regs)
 {
-	struct call call;
-
-	return of_registers(&call, regs, 0) ? called(&call) : 0;
+	return syscall_enters(regs);
 }
 
 SEC("tp_btf/sys_exit")
 int BPF_PROG(sys_exit, const struct pt_regs *regs, long ret)
 {
-	struct call call;
+	return syscall_exits(ctx, regs, ret);
+}
 
-	return of_registers(&call, regs, ret) ? returned(ctx, &call) : 0;
+/* Through a perf event the tracepoint's programs cannot be preempted on any kernel. */
+SEC("tracepoint")
+int perf_sys_enter(struct trace_event_raw_sys_enter *ctx)
+{
+	return syscall_enters(user_regs(current_task()));
+}
+
+SEC("tracepoint")
+int perf_sys_exit(struct trace_event_raw_sys_exit *ctx)
+{
+	return syscall_exits(ctx, user_regs(current_task()), ctx->ret);
+}
+
+/* The end of a call that was noted by note_interrupted(). */
+static __always_inline void interrupted_ends(void *ctx, __u32 tid, const struct interrupted *noted,
+					     long ret)
+{
+	struct call call = call_from_note(noted, ret);
+	__u64 time = noted->time;
+
+	forget_interrupted(tid);
+	ended(ctx, &call, NULL, time);
+}
+
+SEC("tp_btf/signal_deliver")
+int BPF_PROG(signal_deliver, int signal, struct kernel_siginfo *info, struct k_sigaction *action)
+{
+	struct interrupted *noted;
+	enum delivery delivery;
+	__u32 tid;
+
+	if (!shared.interrupted)
+		return 0;
+	tid = pid_tgid_of(current_task());
+	noted = bpf_map_lookup_elem(&interrupted, &tid);
+	if (!noted || noted->restarts)
+		return 0;
+	delivery = delivery_of(signal, action, noted);
+	if (delivery == DELIVERY_RESTARTS)
+		noted->restarts = true;
+	else if (delivery != DELIVERY_NOTHING)
+		interrupted_ends(ctx, tid, noted, delivery == DELIVERY_ENDS ? -EINTR : noted->ret);
+	return 0;
+}
+
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(inet_sock_set_state, struct sock *sk, int before, int state)
+{
+	if (before == STATE_CLOSE && state == STATE_SYN_SENT)
+		connect_begins(sk);
+	else if (before == STATE_SYN_SENT && (state == STATE_ESTABLISHED || state == STATE_CLOSE))
+		connect_ends(ctx, sk, state);
+	return 0;
 }
 
 /* --follow: a listed process lists its children, for as long as they live. */
@@ -411,7 +389,8 @@ int BPF_PROG(sched_process_fork, struct task_struct *parent, struct task_struct 
 	if (parent->tgid == child->tgid || !bpf_map_lookup_elem(&ids, &id))
 		return 0;
 	id.value = child->tgid;
-	bpf_map_update_elem(&ids, &id, &yes, BPF_ANY);
+	if (bpf_map_update_elem(&ids, &id, &yes, BPF_ANY))
+		count(unfollowed);
 	return 0;
 }
 
@@ -435,8 +414,15 @@ int BPF_PROG(sched_process_exit, struct task_struct *task)
 {
 	struct id id = {.kind = ID_PID, .value = task->tgid};
 
+	if (shared.interrupted) {
+		__u32 tid = task->pid;
+		struct interrupted *noted = bpf_map_lookup_elem(&interrupted, &tid);
+
+		if (noted)
+			left_interrupted(ctx, tid, noted);
+	}
 	/* The last thread; do_exit() has counted it out before. */
-	if (task->signal->live.counter == 0)
+	if (follow && task->signal->live.counter == 0)
 		bpf_map_delete_elem(&ids, &id);
 	return 0;
 }
@@ -449,13 +435,12 @@ static __always_inline int send_cgroup_news(void *ctx, struct cgroup *cgroup, co
 					    enum cgroup_news news)
 {
 	struct slot *slot;
-	__u32 number;
 	long len;
 
 	/* The v2 hierarchy is the first that the kernel sets up. */
 	if (cgroup->root->hierarchy_id)
 		return 0;
-	slot = take_slot(&number);
+	slot = take_slot();
 	if (!slot)
 		return 0;
 	__builtin_memset(&slot->event, 0, sizeof(slot->event));
@@ -465,8 +450,8 @@ static __always_inline int send_cgroup_news(void *ctx, struct cgroup *cgroup, co
 	len = bpf_probe_read_kernel_str(slot->text, TEXT_MAX, path);
 	if (len > 0)
 		slot->details.text_len = len - 1;
-	output_slot(ctx, slot, true);
-	give_back_slot(number);
+	send_slot(ctx, slot, true);
+	give_back_slot(slot);
 	return 0;
 }
 

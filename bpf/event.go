@@ -2,7 +2,9 @@ package bpf
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
+	"iter"
 	"net/netip"
 	"unsafe"
 )
@@ -42,32 +44,53 @@ type Target uint8
 // The values of enum target.
 const (
 	TargetUnknown   Target = iota
-	TargetPath             // a path as the caller gave it
+	TargetPath             // only the path as the caller gave it is known
 	TargetFile             // the absolute path of an open file
 	TargetSocket           //
 	TargetPipe             //
-	TargetAnonymous        // what has a name like [eventfd]
-	TargetMemfd            // what has a name like memfd:name
+	TargetAnonymous        // an anonymous inode with a name like [eventfd]
+	TargetMemfd            // a memfd with a name like memfd:name
+	TargetNamespace        // a namespace; its name is its kind, like mnt
 )
 
-// Details is struct details of event.h, which comes behind an Event where it was
-// asked for.
+// Remark is a set of the bits of enum remark of event.h.
+type Remark uint8
+
+// The bits of enum remark.
+const (
+	Truncated  Remark = 1 << iota // the name, or without one the given path, is cut
+	Unreadable                    // the given path was not in memory when the call returned
+	Outcome                       // what became of a connect that returned EINPROGRESS
+	FastOpen                      // a connect that a send made, see tcp(7) TCP_FASTOPEN
+)
+
+// Details is struct details of event.h, which follows an Event when details were
+// requested.
 type Details struct {
-	Latency   uint64 // ns, 0 if not asked for
-	Resolve   uint64 // of openat2(2)
-	PPID      uint32
-	FD        int32  // the call's own: what is closed, connected, or listens; or a dirfd
-	LastFD    uint32 // of close_range(2)
-	Flags     uint32 // of the call
-	Mode      uint32
-	FileMode  uint16 // st_mode of the target
-	Family    uint16 // AF_*, 0 if there is no socket address
-	Target    Target
-	Truncated bool // the text is not all of it
-	_         uint16
-	peer      address
-	local     address
-	textLen   uint32
+	Latency    uint64 // ns, 0 if not asked for
+	Resolve    uint64 // of openat2(2)
+	Inode      uint64 // of a namespace
+	PeerCgroup uint64 // of who is at the other end of a unix socket, 0 if not known
+	PPID       uint32
+	FD         int32  // the call's own: what is closed, connected, or listens; or a dirfd
+	LastFD     uint32 // of close_range(2)
+	Flags      uint32 // of the call
+	Mode       uint32
+	PeerPID    uint32 // of who is at the other end of a unix socket, 0 if not known
+	PeerUID    uint32 // where there is a PeerPID
+	NumClosed  uint32 // files that a close_range closed
+	FileMode   uint16 // st_mode of the target
+	Family     uint16 // AF_*, 0 if there is no socket
+	Protocol   uint16 // IPPROTO_*, NETLINK_*, with SocketType
+	givenLen   uint16
+	SocketType uint8 // SOCK_*, 0 if the socket is not known
+	Target     Target
+	Remarks    Remark
+	_          uint8
+	peer       address
+	local      address
+	asked      address
+	textLen    uint32
 }
 
 // address is struct address of event.h.
@@ -93,8 +116,12 @@ var ErrRecord = errors.New("malformed record in the event buffer")
 const (
 	eventSize   = int(unsafe.Sizeof(Event{}))
 	detailsSize = int(unsafe.Sizeof(Details{}))
-	// RecordMax is the size of the longest record, with a path of PATH_MAX.
-	RecordMax = eventSize + detailsSize + 4096
+	// TextMax is TEXT_MAX of event.h, PATH_MAX.
+	TextMax = 4096
+	// textsMax is the size of all text of a record: two paths of PATH_MAX.
+	textsMax = 2 * TextMax
+	// RecordMax is the size of the longest record.
+	RecordMax = eventSize + detailsSize + textsMax
 )
 
 // View makes r the record at the start of b, without copying it; it is valid for
@@ -112,9 +139,15 @@ func (r *Record) View(b []byte) error {
 	if len(b) < eventSize+detailsSize {
 		return nil
 	}
-	d := (*Details)(unsafe.Pointer(unsafe.SliceData(b[eventSize:])))
-	text := b[eventSize+detailsSize:]
-	if uint64(d.textLen) > uint64(len(text)) || uint32(d.peer.textLen)+uint32(d.local.textLen) > d.textLen {
+	return r.viewDetails(b[eventSize:])
+}
+
+// viewDetails makes r.Details and r.text those at the start of b.
+func (r *Record) viewDetails(b []byte) error {
+	d := (*Details)(unsafe.Pointer(unsafe.SliceData(b)))
+	text := b[detailsSize:]
+	inText := max(uint32(d.givenLen), uint32(d.peer.textLen)+uint32(d.local.textLen)+uint32(d.asked.textLen))
+	if uint64(d.textLen) > uint64(len(text)) || inText > d.textLen || d.textLen > textsMax {
 		return ErrRecord
 	}
 	r.Details, r.text = d, text[:d.textLen]
@@ -149,29 +182,81 @@ func beforeNUL(b []byte) []byte {
 	return b
 }
 
-// Path is what a path or a name the target has; any bytes.
-func (r *Record) Path() []byte {
-	if r.Details == nil || r.Details.Target == TargetSocket {
+// Given is the path as the caller gave it; arbitrary bytes. It is empty where the
+// call has none, or where Details.Remarks has Unreadable.
+func (r *Record) Given() []byte {
+	if r.Details == nil {
 		return nil
 	}
-	return r.text
+	return r.text[:r.Details.givenLen]
+}
+
+// Name is what the target is called: the absolute path of a file, or a name as
+// Details.Target says; arbitrary bytes. Of a cgroup it is the path.
+func (r *Record) Name() []byte {
+	if r.Details == nil {
+		return nil
+	}
+	switch r.Details.Target {
+	case TargetSocket, TargetPipe:
+		return nil
+	}
+	return r.text[r.Details.givenLen:]
+}
+
+// HasClosed reports whether Closed has files, which only a close_range closes.
+func (r *Record) HasClosed() bool { return r.Details != nil && r.Details.NumClosed > 0 }
+
+// Closed are the files that a close_range closed, each as the record of a close, as
+// far as there was room for them in the record; Details.NumClosed is how many there
+// were.
+func (r *Record) Closed() iter.Seq[Record] {
+	return func(yield func(Record) bool) {
+		if !r.HasClosed() {
+			return
+		}
+		for rest := r.text; len(rest) >= detailsSize; {
+			closed := Record{Event: r.Event}
+			if closed.viewDetails(rest) != nil || !yield(closed) {
+				return
+			}
+			size := detailsSize + (len(closed.text)+7)&^7
+			rest = rest[min(size, len(rest)):]
+		}
+	}
 }
 
 // An Address is one end of a socket.
 type Address struct {
 	IP   netip.Addr // invalid if it is none of IPv4 or IPv6
 	Zone uint32     // of an IPv6 address, 0 if it has none
-	Port uint16
+	// CID is the context id of a vsock, which IsVsock says it is; vsock(7).
+	CID     uint32
+	IsVsock bool
+	Port    uint32
 	// Unix is the path that a unix socket is bound to, or its abstract name
-	// behind a first byte of 0; any bytes.
+	// after a first byte of 0; arbitrary bytes.
 	Unix []byte
 }
 
-// IsZero tells whether there is no address. One without a port is that of a
-// socket that was not bound or is not connected.
-func (a Address) IsZero() bool { return a.Port == 0 && len(a.Unix) == 0 }
+// vsockAny is VMADDR_CID_ANY and VMADDR_PORT_ANY; linux/vm_sockets.h.
+const vsockAny = ^uint32(0)
 
-// Peer is the other end: where connect(2) went, who was accepted.
+// IsZero reports whether there is no address: that of a socket that is not bound or
+// not connected.
+func (a Address) IsZero() bool {
+	if a.IsVsock {
+		return (a.CID == 0 || a.CID == vsockAny) && (a.Port == 0 || a.Port == vsockAny)
+	}
+	return a.Port == 0 && len(a.Unix) == 0 && (!a.IP.IsValid() || a.IP.IsUnspecified())
+}
+
+// Equal reports whether both are the same end.
+func (a Address) Equal(b Address) bool {
+	return a.IP == b.IP && a.Zone == b.Zone && a.CID == b.CID && a.Port == b.Port && bytes.Equal(a.Unix, b.Unix)
+}
+
+// Peer is the other end as the socket has it when the call returns.
 func (r *Record) Peer() Address {
 	if r.Details == nil {
 		return Address{}
@@ -187,19 +272,30 @@ func (r *Record) Local() Address {
 	return r.address(&r.Details.local, r.Details.peer.textLen)
 }
 
+// Asked is the address that connect(2) was given.
+func (r *Record) Asked() Address {
+	if r.Details == nil {
+		return Address{}
+	}
+	return r.address(&r.Details.asked, r.Details.peer.textLen+r.Details.local.textLen)
+}
+
 // The address families that have an Address; linux/socket.h.
 const (
-	familyUnix = 1
-	familyIPv4 = 2
-	familyIPv6 = 10
+	familyUnix  = 1
+	familyIPv4  = 2
+	familyIPv6  = 10
+	familyVsock = 40
 )
 
 func (r *Record) address(a *address, textAt uint16) Address {
 	switch r.Details.Family {
 	case familyIPv4:
-		return Address{IP: netip.AddrFrom4([4]byte(a.ip[:4])), Port: a.port}
+		return Address{IP: netip.AddrFrom4([4]byte(a.ip[:4])), Port: uint32(a.port)}
 	case familyIPv6:
-		return Address{IP: netip.AddrFrom16(a.ip), Zone: a.scopeID, Port: a.port}
+		return Address{IP: netip.AddrFrom16(a.ip), Zone: a.scopeID, Port: uint32(a.port)}
+	case familyVsock:
+		return Address{IsVsock: true, CID: binary.NativeEndian.Uint32(a.ip[:]), Port: a.scopeID}
 	case familyUnix:
 		name := r.text[textAt : textAt+a.textLen]
 		if len(name) > 0 && name[0] != 0 {
@@ -226,6 +322,8 @@ type Shared struct {
 	Heard       uint32 // a bit for each syscall whose program heard the knock
 	// VerdictsComplete says that VerdictsMap has every cgroup of the host.
 	VerdictsComplete uint32
+	Interrupted      uint32 // how many entries InterruptedMap has
+	_                uint32
 }
 
 // Verdict is enum verdict of event.h: what the tool knows of a cgroup.
@@ -260,6 +358,9 @@ const (
 type Counters struct {
 	Filtered uint64 // calls that a filter left out
 	Lost     uint64 // calls whose record found no room in the buffer
+	// Unfollowed is children that found no room in IDsMap, so that nothing that
+	// they do is shown.
+	Unfollowed uint64
 }
 
 // IDKind is enum id_kind of event.h: what a number in IDsMap is.

@@ -47,15 +47,27 @@ enum cgroup_news {
 /* What the call was about. */
 enum target {
 	TARGET_UNKNOWN,
-	TARGET_PATH, /* text is a path as the caller gave it */
-	TARGET_FILE, /* text is the absolute path of an open file */
+	TARGET_PATH, /* only the path as the caller gave it is known */
+	TARGET_FILE, /* the name is the absolute path of an open file */
 	TARGET_SOCKET,
 	TARGET_PIPE,
-	TARGET_ANONYMOUS, /* text is its name, like [eventfd] */
-	TARGET_MEMFD,	  /* text is its name, like memfd:name */
+	TARGET_ANONYMOUS, /* the name is that of an anonymous inode, like [eventfd] */
+	TARGET_MEMFD,	  /* the name is like memfd:name */
+	TARGET_NAMESPACE, /* the name is its kind, like mnt, and inode its number */
 };
 
-/* An address: of IPv4 the first 4 bytes. */
+/* Bits of details.remarks. */
+enum remark {
+	REMARK_TRUNCATED = 1,  /* the name, or without one the given path, is cut */
+	REMARK_UNREADABLE = 2, /* the given path was not in memory when the call returned */
+	REMARK_OUTCOME = 4,    /* what became of a connect that returned EINPROGRESS */
+	REMARK_FAST_OPEN = 8,  /* a connect that a send made, see tcp(7) TCP_FASTOPEN */
+};
+
+/*
+ * An address: of IPv4 the first 4 bytes; of a vsock the first 4 bytes are the cid
+ * in the machine's byte order, and scope_id is the port.
+ */
 struct address {
 	__u8 ip[16];
 	__u32 scope_id;
@@ -63,23 +75,38 @@ struct address {
 	__u16 text_len; /* of a unix address: bytes of text, the first is 0 if abstract */
 };
 
+/*
+ * The text behind it is the path as given and then the name; of a socket, the
+ * unix addresses peer, local and asked in this order; and of a close_range, a
+ * struct details with its text for each file that it closed, as far as there is
+ * room, each filled up to 8 bytes.
+ */
 struct details {
-	__u64 latency; /* ns, 0 if not asked for */
-	__u64 resolve; /* openat2 */
+	__u64 latency;	   /* ns, 0 if not asked for */
+	__u64 resolve;	   /* openat2 */
+	__u64 inode;	   /* of a namespace */
+	__u64 peer_cgroup; /* of who is at the other end of a unix socket, 0 if not known */
 	__u32 ppid;
 	__s32 fd;      /* the call's own: what is closed, connected, or listens; or a dirfd */
 	__u32 last_fd; /* close_range */
 	__u32 flags;   /* of the call */
 	__u32 mode;
-	__u16 file_mode; /* st_mode of the target */
-	__u16 family;	 /* AF_*, 0 if there is no socket address */
-	__u8 target;	 /* enum target */
-	__u8 truncated;	 /* text is not all of it */
-	__u16 reserved;
+	__u32 peer_pid;	  /* of who is at the other end of a unix socket, 0 if not known */
+	__u32 peer_uid;	  /* where there is a peer_pid */
+	__u32 num_closed; /* files that a close_range closed */
+	__u16 file_mode;  /* st_mode of the target */
+	__u16 family;	  /* AF_*, 0 if there is no socket */
+	__u16 protocol;	  /* of a socket, with socket_type */
+	__u16 given_len;  /* bytes of text that are the path as given */
+	__u8 socket_type; /* SOCK_*, 0 if the socket is not known */
+	__u8 target;	  /* enum target */
+	__u8 remarks;	  /* enum remark */
+	__u8 reserved;
 	struct address peer;
-	struct address local; /* its text is behind that of peer */
+	struct address local;
+	struct address asked; /* what connect was given */
 	/* Right before the text: together they are a key of struct bpf_lpm_trie_key. */
-	__u32 text_len; /* bytes of text that follow, with those of peer and local */
+	__u32 text_len; /* bytes of text that follow, in all */
 };
 
 /*
@@ -100,6 +127,8 @@ struct shared {
 	__u32 tool;
 	__u32 heard;
 	__u32 verdicts_complete; /* the table verdicts has every cgroup of the host */
+	__u32 interrupted;	 /* how many entries the map interrupted has */
+	__u32 reserved;
 };
 
 /* What the tool knows of a cgroup. */
@@ -127,6 +156,7 @@ struct verdict_set {
 struct counters {
 	__u64 filtered;
 	__u64 lost;
+	__u64 unfollowed; /* children that found no room in the map ids */
 };
 
 /* A key of the map ids: one entry of a filter's list. */

@@ -2,8 +2,12 @@ package bpf
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
+	"fmt"
+	"net/netip"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"unsafe"
@@ -77,7 +81,9 @@ func TestEnumsMatchObject(t *testing.T) {
 		"syscall":     append(want, "SYS_COUNT"),
 		"abi":         {ABI64: "ABI_64", ABI32: "ABI_32"},
 		"target": {"TARGET_UNKNOWN", "TARGET_PATH", "TARGET_FILE", "TARGET_SOCKET", "TARGET_PIPE",
-			"TARGET_ANONYMOUS", "TARGET_MEMFD"},
+			"TARGET_ANONYMOUS", "TARGET_MEMFD", "TARGET_NAMESPACE"},
+		"remark": {Truncated: "REMARK_TRUNCATED", Unreadable: "REMARK_UNREADABLE", Outcome: "REMARK_OUTCOME",
+			FastOpen: "REMARK_FAST_OPEN"},
 		"id_kind": {PID: "ID_PID", TID: "ID_TID", UID: "ID_UID", GID: "ID_GID", Errno: "ID_ERRNO"},
 	} {
 		var c *btf.Enum
@@ -103,17 +109,18 @@ func TestMapsMatchObject(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, entries := range map[string]uint32{SlotsMap: Slots, FreeSlotsMap: Slots, CgroupsMap: CgroupsMax, VerdictsMap: VerdictSets} {
+	for name, entries := range map[string]uint32{SlotsMap: ClosingSlots + FreeSlots, ClosingSlotsMap: ClosingSlots, FreeSlotsMap: FreeSlots, CgroupsMap: CgroupsMax, VerdictsMap: VerdictSets} {
 		if got := collection.Maps[name].MaxEntries; got != entries {
 			t.Errorf("map %s has %d entries, want %d", name, got, entries)
 		}
 	}
-	for _, name := range []string{RingMap, PerfMap, CountersMap, SharedMap, EnteredMap, IDsMap, CommsMap, PathsMap} {
+	for _, name := range []string{RingMap, PerfMap, CountersMap, SharedMap, EnteredMap, ClosingMap, InterruptedMap, ConnectingMap, IDsMap, CommsMap, PathsMap} {
 		if collection.Maps[name] == nil {
 			t.Errorf("no map %s", name)
 		}
 	}
-	programs := []string{SysEnterProgram, SysExitProgram, ForkProgram, ExecProgram, ExitProgram, MkdirProgram, RmdirProgram,
+	programs := []string{HandlersEnterProgram, HandlersReturnProgram, SysEnterProgram, SysExitProgram,
+		PerfSysEnterProgram, PerfSysExitProgram, SignalProgram, StateProgram, ForkProgram, ExecProgram, ExitProgram, MkdirProgram, RmdirProgram,
 		Socketcall.EntryProgram(ABI32), Socketcall.ExitProgram(ABI32)}
 	for _, s := range Syscalls {
 		programs = append(programs, s.EntryProgram(ABI64), s.EntryProgram(ABI32), s.ExitProgram(ABI64), s.ExitProgram(ABI32))
@@ -133,18 +140,84 @@ func aligned(b []byte) []byte {
 	return copied
 }
 
-func TestUnixAddresses(t *testing.T) {
-	b := make([]byte, eventSize+detailsSize, RecordMax)
-	d := (*Details)(unsafe.Pointer(&b[eventSize]))
-	d.Target, d.Family = TargetSocket, familyUnix
-	d.peer.textLen, d.local.textLen, d.textLen = 4, 6, 10
-	b = append(b, "\x00abs/run\x00x"...)
-	var r Record
-	if err := r.View(aligned(b)); err != nil {
-		t.Fatal(err)
+func index(syscall string) uint8 {
+	return uint8(slices.IndexFunc(Syscalls[:], func(s Syscall) bool { return s.Name == syscall }))
+}
+
+// view is what the reader makes of a draft.
+func view(t testing.TB, d Draft) *Record {
+	t.Helper()
+	r := &Record{}
+	if err := r.View(aligned(d.Append(nil))); err != nil {
+		t.Fatalf("%+v: %v", d, err)
 	}
-	if peer, local := r.Peer(), r.Local(); string(peer.Unix) != "\x00abs" || string(local.Unix) != "/run" || r.Path() != nil {
-		t.Errorf("peer %q, local %q, path %q", peer.Unix, local.Unix, r.Path())
+	return r
+}
+
+func TestUnixAddresses(t *testing.T) {
+	r := view(t, Draft{
+		Details: &Details{Target: TargetSocket, Family: familyUnix},
+		Peer:    Address{Unix: []byte("\x00abs")}, Local: Address{Unix: []byte("/run\x00x")}, Asked: Address{Unix: []byte("/a")},
+	})
+	if peer, local, asked := r.Peer(), r.Local(), r.Asked(); string(peer.Unix) != "\x00abs" || string(local.Unix) != "/run" ||
+		string(asked.Unix) != "/a" || r.Name() != nil || len(r.Given()) != 0 {
+		t.Errorf("peer %q, local %q, asked %q, name %q, given %q", peer.Unix, local.Unix, asked.Unix, r.Name(), r.Given())
+	}
+}
+
+// closeRange is a close_range that closed a file, a socket and a pipe.
+var closeRange = Draft{
+	Event:   Event{Syscall: index("close_range")},
+	Details: &Details{FD: 3, LastFD: 9, NumClosed: 5},
+	Closed: []Draft{
+		{Details: &Details{FD: 3, Target: TargetFile}, Name: []byte("/tmp/x\xff")},
+		{Details: &Details{FD: 4, Target: TargetSocket, Family: familyIPv6, SocketType: 1, Protocol: 6},
+			Peer: Address{IP: netip.MustParseAddr("fe80::1"), Zone: 2, Port: 80}},
+		{Details: &Details{FD: 5, Target: TargetPipe}},
+	},
+}
+
+func TestClosed(t *testing.T) {
+	var got []string
+	for closed := range view(t, closeRange).Closed() {
+		got = append(got, fmt.Sprintf("%d %q %s", closed.Details.FD, closed.Name(), closed.Peer().IP))
+	}
+	want := []string{`3 "/tmp/x\xff" invalid IP`, `4 "" fe80::1`, `5 "" invalid IP`}
+	if !slices.Equal(got, want) {
+		t.Errorf("closed %q, want %q", got, want)
+	}
+}
+
+// What is no list of closed files ends it.
+func TestMalformedClosed(t *testing.T) {
+	raw := closeRange.Append(nil)
+	first := eventSize + detailsSize
+	for name, c := range map[string]struct {
+		change func(b []byte)
+		want   int
+	}{
+		"none were closed":                  {func(b []byte) { (*Details)(unsafe.Pointer(&b[eventSize])).NumClosed = 0 }, 0},
+		"text that is longer than the rest": {func(b []byte) { (*Details)(unsafe.Pointer(&b[first])).textLen = 5000 }, 0},
+		"addresses that are longer than the text": {func(b []byte) {
+			(*Details)(unsafe.Pointer(&b[first+detailsSize+8])).asked.textLen = 1
+		}, 1},
+		"the last one is cut": {func(b []byte) { (*Details)(unsafe.Pointer(&b[eventSize])).textLen-- }, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := aligned(raw)
+			c.change(b)
+			var r Record
+			if err := r.View(b); err != nil {
+				t.Fatal(err)
+			}
+			got := 0
+			for range r.Closed() {
+				got++
+			}
+			if got != c.want {
+				t.Errorf("%d files, want %d", got, c.want)
+			}
+		})
 	}
 }
 
@@ -155,33 +228,112 @@ func FuzzView(f *testing.F) {
 		f.Add(make([]byte, size))
 		f.Add(bytes.Repeat([]byte{0xff}, size))
 	}
-	for family := range byte(12) {
-		b := make([]byte, eventSize+detailsSize+20)
-		d := (*Details)(unsafe.Pointer(&b[eventSize]))
-		d.Family, d.textLen, d.peer.textLen, d.local.textLen = uint16(family), 20, 8, 12
-		f.Add(b)
+	for family := range uint16(50) {
+		end := Address{Unix: []byte("/run/socket")}
+		d := Draft{Details: &Details{Family: family, Target: TargetSocket}, Peer: end, Local: end, Asked: end}
+		f.Add(d.Append(nil))
 	}
+	f.Add(closeRange.Append(nil))
+	opened := Draft{Comm: "cat", Hostname: "h", Details: &Details{Target: TargetFile}, Given: []byte("../x"), Name: []byte("/x")}
+	f.Add(opened.Append(nil))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		var r Record
+		r := &Record{}
 		if err := r.View(aligned(b)); err != nil {
 			if !errors.Is(err, ErrRecord) {
 				t.Fatal(err)
 			}
 			return
 		}
-		if r.IsCgroupNews() {
-			_ = r.Path()
-			return
+		if !r.IsCgroupNews() {
+			_ = Syscalls[r.Syscall].Name
+			_ = r.NewFD()
 		}
-		_ = Syscalls[r.Syscall].Name
 		if len(r.Comm()) > 16 || len(r.Hostname()) > 64 || bytes.IndexByte(r.Comm(), 0) >= 0 || bytes.IndexByte(r.Hostname(), 0) >= 0 {
 			t.Fatalf("comm %q, hostname %q", r.Comm(), r.Hostname())
 		}
-		if n := len(r.Path()) + len(r.Peer().Unix) + len(r.Local().Unix); n > 2*len(b) {
+		if n := textSize(r); n > 2*len(b) {
 			t.Fatalf("%d bytes of text in %d", n, len(b))
 		}
-		_ = r.NewFD()
+		closed := 0
+		for c := range r.Closed() {
+			closed += detailsSize
+			_ = textSize(&c)
+		}
+		if closed > len(b) {
+			t.Fatalf("%d bytes of closed files in %d", closed, len(b))
+		}
 	})
+}
+
+// textSize is how much text a record has.
+func textSize(r *Record) int {
+	return max(len(r.Given())+len(r.Name()), len(r.Peer().Unix)+len(r.Local().Unix)+len(r.Asked().Unix))
+}
+
+// A view of what a draft makes says what the draft does, and so do the files that are
+// closed there.
+func FuzzDraft(f *testing.F) {
+	f.Add(uint16(familyIPv6), uint8(TargetSocket), "", "", []byte("0123456789abcdef"), uint32(443))
+	f.Add(uint16(familyIPv4), uint8(TargetSocket), "", "", []byte("0123456789abcdef"), uint32(443))
+	f.Add(uint16(familyVsock), uint8(TargetSocket), "", "", []byte("0123456789abcdef"), uint32(1<<31))
+	f.Add(uint16(familyUnix), uint8(TargetSocket), "", "", []byte("/run/x\x00"), uint32(0))
+	f.Add(uint16(0), uint8(TargetFile), "../x", "/home/x\xff", []byte{}, uint32(7))
+	f.Fuzz(func(t *testing.T, family uint16, target uint8, given, name string, end []byte, number uint32) {
+		if len(given)+len(name)+3*len(end) > TextMax/2 {
+			return
+		}
+		details := Details{Target: Target(target), FD: int32(number)}
+		d := Draft{Details: &details, Comm: "cat", Hostname: "h"}
+		switch details.Target {
+		case TargetSocket:
+			details.Family = family
+			d.Peer = anEnd(family, end, number)
+			d.Local, d.Asked = d.Peer, d.Peer
+		case TargetPipe:
+		default:
+			d.Given, d.Name = []byte(given), []byte(name)
+		}
+		r := view(t, d)
+		if !says(r, d) || string(r.Comm()) != d.Comm || string(r.Hostname()) != d.Hostname {
+			t.Fatalf("%+v became %+v", d, r.Details)
+		}
+		all := view(t, Draft{Details: &Details{NumClosed: 2}, Closed: []Draft{d, d}})
+		n := 0
+		for closed := range all.Closed() {
+			if n++; !says(&closed, d) {
+				t.Fatalf("closed %d: %+v became %+v", n, d, closed.Details)
+			}
+		}
+		if n != 2 {
+			t.Fatalf("%d closed files", n)
+		}
+	})
+}
+
+// anEnd is an address of a family, from these bytes and this number.
+func anEnd(family uint16, b []byte, number uint32) Address {
+	var ip [16]byte
+	copy(ip[:], b)
+	switch family {
+	case familyIPv4:
+		return Address{IP: netip.AddrFrom4([4]byte(ip[:4])), Port: number & 0xffff}
+	case familyIPv6:
+		return Address{IP: netip.AddrFrom16(ip), Zone: number, Port: number >> 16}
+	case familyVsock:
+		return Address{IsVsock: true, CID: binary.NativeEndian.Uint32(ip[:]), Port: number}
+	case familyUnix:
+		if len(b) == 0 || b[0] != 0 {
+			b = beforeNUL(b)
+		}
+		return Address{Unix: b}
+	}
+	return Address{}
+}
+
+// says reports whether a record says what a draft does.
+func says(r *Record, d Draft) bool {
+	return r.Details.FD == d.Details.FD && bytes.Equal(r.Given(), d.Given) && bytes.Equal(r.Name(), d.Name) &&
+		r.Peer().Equal(d.Peer) && r.Local().Equal(d.Local) && r.Asked().Equal(d.Asked)
 }
 
 func BenchmarkView(b *testing.B) {

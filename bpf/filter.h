@@ -4,7 +4,8 @@
 
 /*
  * Filters decide before a record is reserved. Each holds when one entry of its
- * list does, and an event passes when all of them hold.
+ * list does, and an event passes when all of them hold. That of paths is in
+ * describe.h, where the path is.
  */
 
 static __always_inline bool listed(enum id_kind kind, __u32 value)
@@ -99,21 +100,6 @@ static __always_inline bool result_passes(long ret)
 	if (only_failed && ret >= 0)
 		return false;
 	return !only_ids[ID_ERRNO] || (ret < 0 && listed(ID_ERRNO, -ret));
-}
-
-static __always_inline bool path_passes(struct slot *slot)
-{
-	__u32 text_len = slot->details.text_len;
-	bool passes;
-
-	if (slot->details.target != TARGET_PATH && slot->details.target != TARGET_FILE)
-		return false;
-	/* A prefix has no NUL, so it ends at the text's end at the latest. */
-	slot->text[text_len & (TEXT_MAX - 1)] = '\0';
-	slot->details.text_len = 8 * PREFIX_MAX;
-	passes = bpf_map_lookup_elem(&paths, &slot->details.text_len);
-	slot->details.text_len = text_len;
-	return passes;
 }
 
 #endif

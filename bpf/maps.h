@@ -10,7 +10,8 @@ const volatile bool ignore_host;
 const volatile bool want_hostname;
 const volatile bool want_details;
 const volatile bool want_latency;
-const volatile bool want_opened_path; /* of opens, instead of the path as given */
+const volatile bool want_file; /* of opens, also the file's own path */
+const volatile bool follow;    /* ids has the children of listed processes, too */
 const volatile bool use_ring_buffer;
 const volatile __u32 traced; /* a bit for each enum syscall */
 const volatile __u64 knock;
@@ -49,48 +50,130 @@ struct {
 /*
  * A record with details is put together in a slot: it does not fit on the
  * stack, and per-CPU memory is not ours alone since programs on functions can
- * be preempted (5.12). free_slots has the numbers of those that nobody uses; it
- * is a stack so that the next one taken is still in the CPU's caches.
+ * be preempted (5.12). The first CLOSING_SLOTS are for calls that close something
+ * and are under way, because what they close is gone when they return; the others
+ * are for an instant. So whatever somebody has under way, there is a slot for who
+ * returns. free_slots and closing_slots have the numbers of those that nobody uses;
+ * they are stacks so that the next one taken is still in the CPU's caches.
  */
-#define SLOTS 512
+#define CLOSING_SLOTS 512
+#define FREE_SLOTS 64	  /* or two for each CPU, if these are more */
 #define COMPONENT_MAX 256 /* NAME_MAX and the slash before it */
+
+/* Whether calls have slots; without them, only cgroups that are made and removed. */
+#define USES_SLOTS (want_details || only_paths)
 
 struct slot {
 	struct event event;
 	struct details details;
-	char text[TEXT_MAX + COMPONENT_MAX];
+	char text[2 * TEXT_MAX + COMPONENT_MAX];
 	char path[TEXT_MAX + COMPONENT_MAX]; /* where a path grows from its end */
+	__u64 sk;			     /* the socket that is being described */
+	__u64 since;  /* when its call was entered, in jiffies; 0 if none is under way */
+	__u32 tid;    /* whose call that is */
+	__u32 number; /* its own */
 };
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, SLOTS);
+	__uint(max_entries, CLOSING_SLOTS + FREE_SLOTS);
 	__type(key, __u32);
 	__type(value, struct slot);
 } slots SEC(".maps");
 
+/*
+ * Before 6.8 (2afae08c9dcb, "bpf: Validate global subprogs lazily") the verifier looks
+ * at functions that are not called, too, so where there are no slots it must see that.
+ */
+static __always_inline struct slot *slot_of(__u32 number)
+{
+	return USES_SLOTS ? bpf_map_lookup_elem(&slots, &number) : NULL;
+}
+
 struct {
 	__uint(type, BPF_MAP_TYPE_STACK);
-	__uint(max_entries, SLOTS);
+	__uint(max_entries, FREE_SLOTS);
 	__uint(key_size, 0);
 	__type(value, __u32);
 } free_slots SEC(".maps");
 
-/* What had to be noted when a call was entered, by tid. */
-#define NO_SLOT 0xffffffff
+struct {
+	__uint(type, BPF_MAP_TYPE_STACK);
+	__uint(max_entries, CLOSING_SLOTS);
+	__uint(key_size, 0);
+	__type(value, __u32);
+} closing_slots SEC(".maps");
 
-struct entered {
+/*
+ * What was noted when a call that closes something was entered, by tid. Who
+ * deletes an entry has its slot; so two that want it cannot both have it. There
+ * are more entries than slots, so that there is always room.
+ */
+struct closing {
 	__u64 time; /* ns, 0 if not asked for */
-	__u32 slot; /* or NO_SLOT */
+	__u32 slot;
 	__u32 reserved;
 };
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 2 * CLOSING_SLOTS);
+	__type(key, __u32);
+	__type(value, struct closing);
+} closing SEC(".maps");
+
+/*
+ * When other calls were entered, in ns, by tid, where latencies are asked for. The
+ * oldest make room, so that nobody's waiting calls take it from others.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 16384);
 	__type(key, __u32);
-	__type(value, struct entered);
+	__type(value, __u64);
 } entered SEC(".maps");
+
+/* A call that returned ERESTARTSYS or the like: how it ends is not known yet. By tid. */
+struct interrupted {
+	__u64 time;  /* of the first entry, 0 if not asked for */
+	__u64 sp;    /* of the caller, which a handler's own calls do not have */
+	__u64 first; /* argument */
+	__s32 ret;
+	__u8 syscall;
+	__u8 abi;
+	bool socketcall;
+	bool restarts; /* it will be made again, when the handler has returned */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 8192);
+	__type(key, __u32);
+	__type(value, struct interrupted);
+} interrupted SEC(".maps");
+
+/*
+ * A TCP connection that is being made, by the address of its struct sock, from its
+ * first packet until it is made or fails. The oldest make room, so that nobody's
+ * connects to hosts that do not answer take it from others.
+ */
+struct connecting {
+	struct event event; /* the caller, and when it began */
+	__u64 sk;
+	__u64 ended; /* in ns, 0 as long as it is not decided */
+	__u32 ppid;
+	__s32 fd;
+	__s32 ret;     /* where ended is set */
+	__u32 in_call; /* connect(2) has not returned yet, which can tell the outcome itself */
+	__u32 remarks;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 8192);
+	__type(key, __u64);
+	__type(value, struct connecting);
+} connecting SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

@@ -9,6 +9,9 @@ type Syscall struct {
 	Group string
 	// MakesFD tells that the result is a new file descriptor.
 	MakesFD bool
+	// IfCloses tells that only calls that close a file are recorded, and only where
+	// details are: without them, nothing is known of what is replaced.
+	IfCloses bool
 	// Number is what this architecture's 64-bit programs call it by, or
 	// absent.
 	Number int
@@ -19,15 +22,17 @@ const absent = -1
 // Syscalls has a row for each row of syscalls.h, in the same order; the
 // Syscall field of an Event is an index into it.
 var Syscalls = [...]Syscall{
-	{"open", "open", true, number(2, absent)},
-	{"openat", "open", true, number(257, 56)},
-	{"openat2", "open", true, number(437, 437)},
-	{"creat", "open", true, number(85, absent)},
-	{"accept", "accept", true, number(43, 202)},
-	{"accept4", "accept", true, number(288, 242)},
-	{"connect", "connect", false, number(42, 203)},
-	{"close", "close", false, number(3, 57)},
-	{"close_range", "close", false, number(436, 436)},
+	{"open", "open", true, false, number(2, absent)},
+	{"openat", "open", true, false, number(257, 56)},
+	{"openat2", "open", true, false, number(437, 437)},
+	{"creat", "open", true, false, number(85, absent)},
+	{"accept", "accept", true, false, number(43, 202)},
+	{"accept4", "accept", true, false, number(288, 242)},
+	{"connect", "connect", false, false, number(42, 203)},
+	{"close", "close", false, false, number(3, 57)},
+	{"close_range", "close", false, false, number(436, 436)},
+	{"dup2", "close", false, true, number(33, absent)},
+	{"dup3", "close", false, true, number(292, 24)},
 }
 
 func number(amd64, arm64 int) int {
@@ -39,6 +44,9 @@ func number(amd64, arm64 int) int {
 
 // Exists tells whether this architecture has the syscall.
 func (s Syscall) Exists() bool { return s.Number != absent }
+
+// Closes reports whether the syscall closes files, which are gone when it returns.
+func (s Syscall) Closes() bool { return s.Group == "close" }
 
 // EntryProgram and ExitProgram are the names of the programs in Object that are
 // for the handler of the calls that programs of the given ABI make.

@@ -18,7 +18,9 @@
 	ROW(accept4,	288,	364,	242,	366)	\
 	ROW(connect,	42,	362,	203,	283)	\
 	ROW(close,	3,	6,	57,	6)	\
-	ROW(close_range, 436,	436,	436,	436)
+	ROW(close_range, 436,	436,	436,	436)	\
+	ROW(dup2,	33,	63,	NONE,	63)	\
+	ROW(dup3,	292,	330,	24,	358)
 /* clang-format on */
 
 #define SYSCALL_ENUM(name, ...) SYS_##name,

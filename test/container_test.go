@@ -3,6 +3,7 @@ package test
 import (
 	"encoding/json"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -506,6 +507,49 @@ func TestContainerInside(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Who connects from a container over a unix socket is told to who accepts, and the
+// other way around it is the host, which is none.
+func TestContainerPeer(t *testing.T) {
+	e := docker(t)
+	dir := socketDir(t)
+	listener, err := net.Listen("unix", filepath.Join(dir, "socket"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	args := e.busybox(t, []string{"--mount", "type=bind,target=/peer,source=" + dir}, "/trigger", "unix", "/peer/socket")
+	r := start(t, "-o", "json", "--syscall", "accept,connect")
+	accepted := make(chan error, 1)
+	go func() {
+		conn, err := listener.Accept()
+		if err == nil {
+			err = conn.Close()
+		}
+		accepted <- err
+	}()
+	id := e.runToEnd(t, args...)
+	if err := <-accepted; err != nil {
+		t.Fatal(err)
+	}
+	res := r.stop()
+	validate(t, res.stdout)
+
+	clients := by(res.events, id)
+	if len(clients) != 1 || clients[0].text("syscall") != "connect" || clients[0].number("peer_pid") != os.Getpid() ||
+		clients[0]["peer_container"] != nil {
+		t.Fatalf("of the container are %v, want its connect to process %d of the host", clients, os.Getpid())
+	}
+	for _, e := range res.events {
+		if e.number("pid") == os.Getpid() && e.number("peer_pid") == clients[0].number("pid") {
+			if peer, _ := e["peer_container"].(map[string]any); event(peer).text("id") != id {
+				t.Errorf("not accepted from container %s: %v", id, e)
+			}
+			return
+		}
+	}
+	t.Error("nobody accepted from the container")
 }
 
 // socketDir is a temporary directory in which the path of a socket is short enough

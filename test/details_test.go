@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
@@ -19,34 +18,6 @@ import (
 	"github.com/copenclose/copenclose/docs"
 )
 
-// What the trigger program did, it says as JSON, and copenclose must say the same
-// of it, event by event and in order.
-func TestDetails(t *testing.T) {
-	everyWay(t, func(t *testing.T, options ...string) {
-		for _, program := range []string{trigger64, trigger32} {
-			t.Run(filepath.Base(program), func(t *testing.T) {
-				for attempt := 1; ; attempt++ {
-					r := start(t, append(options, "-o", "json", "--latency")...)
-					said, err := exec.Command(program, "details", realTempDir(t)).Output()
-					if err != nil {
-						t.Fatal(err)
-					}
-					res := r.stop()
-					validate(t, res.stdout)
-					err = compareEvents(res.events, parseJSON(t, string(said)))
-					if err == nil {
-						return
-					}
-					// A call that the kernel missed cannot be compared.
-					if res.missed == 0 || attempt == 3 {
-						t.Fatalf("%v\n%s", err, res.summary)
-					}
-				}
-			})
-		}
-	})
-}
-
 // realTempDir is a folder by the path that the kernel would tell.
 func realTempDir(t *testing.T) string {
 	dir, err := filepath.EvalSymlinks(t.TempDir())
@@ -54,41 +25,6 @@ func realTempDir(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return dir
-}
-
-// compareEvents compares what was shown of those who did something with what
-// they say they did. Keys that they do not speak of may have any value, and those
-// that are null must not be there.
-func compareEvents(shown, did []event) error {
-	doers := make(map[int]bool)
-	for _, e := range did {
-		doers[e.number("pid")] = true
-	}
-	shown = slices.DeleteFunc(slices.Clone(shown), func(e event) bool {
-		return !doers[e.number("pid")] || e.text("comm") != "trigger" && e.text("comm") != "trigger32"
-	})
-	if len(did) < 70 {
-		return fmt.Errorf("the trigger did only %d calls", len(did))
-	}
-	for i := range max(len(did), len(shown)) {
-		if i >= len(did) || i >= len(shown) {
-			return fmt.Errorf("%d events, but %d calls", len(shown), len(did))
-		}
-		for key, want := range did[i] {
-			got, there := shown[i][key]
-			if there != (want != nil) || !reflect.DeepEqual(got, want) {
-				return fmt.Errorf("event %d: %s is %v, want %v\nshown: %v\ndid:   %v", i, key, got, want, shown[i], did[i])
-			}
-		}
-		if shown[i].number("latency_ns") <= 0 {
-			return fmt.Errorf("event %d has no latency: %v", i, shown[i])
-		}
-		// The alarm that interrupts an accept rings after 50 ms.
-		if shown[i].text("error") == "ERESTARTSYS" && shown[i].number("latency_ns") < 40_000_000 {
-			return fmt.Errorf("an accept that waited took %d ns", shown[i].number("latency_ns"))
-		}
-	}
-	return nil
 }
 
 // validate checks lines against the schema.

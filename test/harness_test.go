@@ -2,7 +2,7 @@
 //
 // The environment says what to run (COPENCLOSE, TRIGGER, TRIGGER32; by default
 // what make builds), and in a VM of the kernel matrix what to expect of it
-// (EXPECT_ATTACH).
+// (EXPECT_ATTACH, EXPECT_ATTACHES).
 package test
 
 import (
@@ -66,26 +66,41 @@ func many(n int) int {
 // that emulates another one and has more to do.
 const patience = 60 * time.Second
 
-// attachWays are the --attach options that this kernel takes: tracepoint always,
-// fentry where auto chooses it. In the kernel matrix it must.
-var attachWays = sync.OnceValues(func() ([]string, error) {
-	cmd := exec.Command(copenclose, "--duration", "1ms")
-	said, err := cmd.CombinedOutput()
+// attachWays are the --attach options that this kernel takes, found by trying
+// each. In the kernel matrix, auto must choose EXPECT_ATTACH, and those of
+// EXPECT_ATTACHES must be among them.
+var attachWays = sync.OnceValues(func() (ways []string, err error) {
+	way, err := autoWay()
 	if err != nil {
-		return nil, fmt.Errorf("%w\n%s%s", err, said, whyNot())
+		return nil, err
 	}
-	chosen := readyLine.FindSubmatch(said)
-	if chosen == nil {
-		return nil, fmt.Errorf("no line says how it is attached:\n%s", said)
-	}
-	way := string(chosen[2])
 	if expected := os.Getenv("EXPECT_ATTACH"); expected != "" && way != expected {
 		return nil, fmt.Errorf("auto chose %s here, expected %s\n%s", way, expected, whyNot("--attach", expected))
 	}
-	if way == "fentry" {
-		return []string{"fentry", "tracepoint"}, nil
+	for _, way := range []string{"fentry", "kprobe", "tracepoint", "perf"} {
+		if exec.Command(copenclose, "--attach", way, "--duration", "1ms").Run() == nil {
+			ways = append(ways, way)
+		}
 	}
-	return []string{"tracepoint"}, nil
+	for _, expected := range append(strings.Fields(os.Getenv("EXPECT_ATTACHES")), way) {
+		if !slices.Contains(ways, expected) {
+			return nil, fmt.Errorf("--attach %s fails here\n%s", expected, whyNot("--attach", expected))
+		}
+	}
+	return ways, nil
+})
+
+// autoWay is the way that auto chooses here.
+var autoWay = sync.OnceValues(func() (string, error) {
+	said, err := exec.Command(copenclose, "--duration", "1ms").CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("%w\n%s%s", err, said, whyNot())
+	}
+	chosen := readyLine.FindSubmatch(said)
+	if chosen == nil {
+		return "", fmt.Errorf("no line says how it is attached:\n%s", said)
+	}
+	return string(chosen[2]), nil
 })
 
 // whyNot is the end of what copenclose says of a failure, the verifier's words
@@ -96,33 +111,37 @@ func whyNot(args ...string) string {
 	return "...\n" + strings.Join(lines[max(0, len(lines)-40):], "")
 }
 
-// everyWay runs test for each way to attach with each kind of buffer, eachAttach
-// for each way to attach, and autoAttach for that which is chosen here: what a test
-// is about decides, since in a VM each start takes seconds. TestVerifies loads the
-// rest.
+// everyWay runs test for each way to attach, and for each kind of buffer that which
+// is chosen here; eachAttach for each way to attach alone, and autoAttach for that
+// which is chosen: what a test is about decides, since in a VM each start takes
+// seconds. The way and the buffer have nothing to do with each other.
 func everyWay(t *testing.T, test func(t *testing.T, options ...string)) {
-	runWays(t, []string{"ring", "perf"}, test)
+	t.Helper()
+	eachAttach(t, test)
+	way, err := autoWay()
+	if err != nil {
+		t.Fatal(err)
+	}
+	runWay(t, way, "perf", test)
 }
 
 func eachAttach(t *testing.T, test func(t *testing.T, options ...string)) {
-	runWays(t, []string{"ring"}, test)
-}
-
-func autoAttach(t *testing.T, test func(t *testing.T, options ...string)) {
-	test(t)
-}
-
-func runWays(t *testing.T, buffers []string, test func(t *testing.T, options ...string)) {
 	t.Helper()
 	ways, err := attachWays()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, way := range ways {
-		for _, buffer := range buffers {
-			t.Run(way+"/"+buffer, func(t *testing.T) { test(t, "--attach", way, "--buffer", buffer) })
-		}
+		runWay(t, way, "ring", test)
 	}
+}
+
+func autoAttach(t *testing.T, test func(t *testing.T, options ...string)) {
+	test(t)
+}
+
+func runWay(t *testing.T, way, buffer string, test func(t *testing.T, options ...string)) {
+	t.Run(way+"/"+buffer, func(t *testing.T) { test(t, "--attach", way, "--buffer", buffer) })
 }
 
 // run is a running copenclose.
@@ -197,7 +216,7 @@ type result struct {
 	stdout, stderr, summary string
 }
 
-var summaryLine = regexp.MustCompile(`(?m)^copenclose: (\d+) events shown, (\d+) filtered, (\d+) lost(?:, at most (\d+) missed)?(?:, (\d+) came too late to be shown)?$`)
+var summaryLine = regexp.MustCompile(`(?m)^copenclose: (\d+) events shown, (\d+) filtered, (\d+) lost(?:, at most (\d+) missed)?(?:, \d+ processes not followed)?(?:, (\d+) came too late to be shown)?$`)
 
 // stop ends it as Ctrl-C does.
 func (r *run) stop() result {

@@ -20,7 +20,7 @@ func TestRefusals(t *testing.T) {
 		says    string
 	}{
 		{"unknown flag", []string{copenclose, "--frobnicate"}, 0, 2, "-frobnicate"},
-		{"bad choice", []string{copenclose, "--attach", "kprobe"}, 0, 2, "not one of auto, fentry, tracepoint"},
+		{"bad choice", []string{copenclose, "--attach", "uprobe"}, 0, 2, "not one of auto, fentry, kprobe, tracepoint, perf"},
 		{"bad buffer", []string{copenclose, "--buffer", "pipe"}, 0, 2, "not one of auto, ring, perf"},
 		{"bad size", []string{copenclose, "--buffer-size", "lots"}, 0, 2, "not a size like 8M"},
 		{"negative size", []string{copenclose, "--buffer-size=-8M"}, 0, 2, "not a size like 8M"},

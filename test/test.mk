@@ -3,15 +3,17 @@
 TRIGGERS   := build/test/trigger build/test/trigger32
 TEST_BUILT := build/test
 
-build/test/trigger: test/trigger/trigger.c
-	@echo '  CC       $@'
-	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) -O2 -Wall -Werror -static -o $@ $<
+TRIGGER_SOURCES := $(wildcard test/trigger/*.c)
 
-build/test/trigger32: test/trigger/trigger.c
+build/test/trigger: $(TRIGGER_SOURCES) test/trigger/trigger.h
 	@echo '  CC       $@'
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) -m32 -O2 -Wall -Werror -static -o $@ $<
+	$(Q)$(CC) -O2 -Wall -Werror -static -pthread -o $@ $(TRIGGER_SOURCES)
+
+build/test/trigger32: $(TRIGGER_SOURCES) test/trigger/trigger.h
+	@echo '  CC       $@'
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) -m32 -O2 -Wall -Werror -static -pthread -o $@ $(TRIGGER_SOURCES)
 
 
 ##@ Test
@@ -53,5 +55,5 @@ check: $(OBJECT) $(LIBBPF) ## gofmt, vet, staticcheck, clang-format, shellcheck
 		test -z "$$unformatted" || { echo "gofmt: $$unformatted" >&2; exit 1; }
 	$(Q)$(GO) vet ./...
 	$(Q)$(GO) run $(STATICCHECK) ./...
-	$(Q)clang-format --dry-run --Werror bpf/*.c bpf/*.h test/trigger/*.c
+	$(Q)clang-format --dry-run --Werror bpf/*.c bpf/*.h test/trigger/*.c test/trigger/*.h
 	$(Q)grep -rlE '^#!.*(sh|bash)$$' .ci libbpf packaging test | xargs shellcheck

@@ -13,6 +13,8 @@ import (
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
+
+	"github.com/copenclose/copenclose/bpf"
 )
 
 // Every call that the trigger programs make is shown, in order, under its right
@@ -344,7 +346,7 @@ func programsLeft() (names []string) {
 	}
 }
 
-// The verifier takes what every option leaves of the programs, both ways.
+// The verifier takes what every option leaves of the programs, each way.
 func TestVerifies(t *testing.T) {
 	eachAttach(t, func(t *testing.T, options ...string) {
 		for _, combination := range []string{
@@ -371,37 +373,61 @@ func TestVerifies(t *testing.T) {
 	})
 }
 
-// Only what is needed is loaded: one program on the tracepoint, or those on the
-// handlers.
+// Only what is needed is loaded: those on the way that was chosen, and with each
+// those that see the end of a call that was interrupted.
 func TestLoadsWhatIsNeeded(t *testing.T) {
 	ways, err := attachWays()
 	if err != nil {
 		t.Fatal(err)
+	}
+	of := map[string]string{
+		"fentry":     "exit_openat",
+		"kprobe":     "handlers_return",
+		"tracepoint": "sys_exit",
+		"perf":       "perf_sys_exit",
 	}
 	for _, way := range ways {
 		t.Run(way, func(t *testing.T) {
 			r := start(t, "--attach", way)
 			loaded := ourPrograms()
 			r.stop()
-			onTracepoint := slices.Contains(loaded, "sys_exit")
-			onHandlers := slices.Contains(loaded, "exit_openat") && slices.Contains(loaded, "exit_openat_32")
-			if onTracepoint != (way == "tracepoint") || onHandlers != (way == "fentry") {
-				t.Errorf("loaded %v for %s", loaded, way)
+			programsLeft()
+			for other, program := range of {
+				if slices.Contains(loaded, program) != (other == way) {
+					t.Errorf("loaded %v for %s", loaded, way)
+				}
+			}
+			for _, always := range []string{"signal_deliver", "sched_process_exit"} {
+				if !slices.Contains(loaded, programName(always)) {
+					t.Errorf("loaded %v, but not %s", loaded, always)
+				}
 			}
 		})
 	}
 }
 
+// programName is what the kernel calls a program: 15 bytes of its name.
+func programName(name string) string { return name[:min(len(name), 15)] }
+
 // ourPrograms are the names of the programs in the kernel that are ours.
 func ourPrograms() (names []string) {
-	ours := regexp.MustCompile(`^(sys_(enter|exit)|(enter|exit)_(open|openat|openat2|creat|accept|accept4|connect|close|close_range|socketcall)(_32)?|sched_process_(fork|exec|exit))$`)
+	ours := make(map[string]bool)
+	for _, name := range []string{"sys_enter", "sys_exit", "perf_sys_enter", "perf_sys_exit", "handlers_enter", "handlers_return",
+		"signal_deliver", "inet_sock_set_state", "sched_process_fork", "sched_process_exec", "sched_process_exit"} {
+		ours[programName(name)] = true
+	}
+	for _, s := range append(bpf.Syscalls[:], bpf.Socketcall) {
+		for _, abi := range []bpf.ABI{bpf.ABI64, bpf.ABI32} {
+			ours[programName(s.EntryProgram(abi))], ours[programName(s.ExitProgram(abi))] = true, true
+		}
+	}
 	for id, err := ebpf.ProgramGetNextID(0); err == nil; id, err = ebpf.ProgramGetNextID(id) {
 		program, err := ebpf.NewProgramFromID(id)
 		if err != nil {
 			continue // freed meanwhile
 		}
-		if info, err := program.Info(); err == nil && ours.MatchString(info.Name) {
-			names = append(names, info.Name)
+		if info, err := program.Info(); err == nil && ours[programName(info.Name)] {
+			names = append(names, programName(info.Name))
 		}
 		program.Close()
 	}

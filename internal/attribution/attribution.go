@@ -128,7 +128,7 @@ func (a *Attributor) Cgroup(r *bpf.Record) {
 		a.tracer.ForgetVerdict(r.CgroupID)
 		return
 	}
-	path := string(r.Path())
+	path := string(r.Name())
 	if len(path) >= pathMax {
 		path = "" // cut, so that the registry looks for it
 	}
@@ -143,25 +143,33 @@ const pathMax = 4095
 // Event writes an event, if it is to be shown.
 func (a *Attributor) Event(r *bpf.Record) error {
 	if a.registry == nil {
-		return a.writer.Event(r, nil)
+		return a.writer.Event(r, nil, nil)
 	}
 	c, known := a.registry.Lookup(r.CgroupID)
 	if a.cfg.IgnoreHost && r.InInitialPIDNS && known && c == nil {
 		a.filtered++
 		return nil
 	}
-	o := a.origin(c)
-	if a.cfg.Choose != nil && !o.chosen {
+	if a.cfg.Choose != nil && !a.origin(c).chosen {
 		a.filtered++
 		return nil
 	}
+	var peer *output.Container
+	if r.Details != nil && r.Details.PeerCgroup != 0 {
+		peer = a.shown(a.registry.Lookup(r.Details.PeerCgroup))
+	}
+	return a.writer.Event(r, a.shown(c, known), peer)
+}
+
+// shown is what is shown of what Lookup found: nil for the host.
+func (a *Attributor) shown(c *container.Container, known bool) *output.Container {
 	switch {
 	case !known:
-		return a.writer.Event(r, &output.Unknown)
+		return &output.Unknown
 	case c == nil:
-		return a.writer.Event(r, nil)
+		return nil
 	}
-	return a.writer.Event(r, &o.Container)
+	return &a.origin(c).Container
 }
 
 // Flush writes what was appended.
@@ -187,7 +195,8 @@ func (a *Attributor) newOrigin(c *container.Container) *origin {
 	o := &origin{chosen: a.cfg.Choose != nil && a.cfg.Choose(c)}
 	if c != nil {
 		o.Container = output.Container{
-			Label: c.Label(), ID: c.ID, Name: c.Name, Image: c.Image, Runtime: c.Runtime, Pod: c.Pod, Namespace: c.Namespace,
+			Label: c.Label(), ID: c.ID, Name: c.Name, Image: c.Image, Runtime: c.Runtime,
+			Pod: c.Pod, PodUID: c.PodUID, Namespace: c.Namespace,
 		}
 	}
 	return o

@@ -140,3 +140,20 @@ func appendFraction(b []byte, ns int64, digits int) []byte {
 	b[start] = '.'
 	return b[:start+1+digits]
 }
+
+// appendDuration appends ns in a unit that suits people.
+func appendDuration(b []byte, ns uint64) []byte {
+	switch {
+	case ns < uint64(time.Millisecond):
+		return append(appendIn(b, ns, time.Microsecond), "us"...)
+	case ns < uint64(time.Second):
+		return append(appendIn(b, ns, time.Millisecond), "ms"...)
+	}
+	return append(appendIn(b, ns, time.Second), 's')
+}
+
+// appendIn appends ns in a unit, with three digits behind the point.
+func appendIn(b []byte, ns uint64, unit time.Duration) []byte {
+	b = strconv.AppendUint(b, ns/uint64(unit), 10)
+	return appendFraction(b, int64(ns%uint64(unit))*int64(time.Second/unit), 3)
+}

@@ -5,12 +5,16 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/copenclose/copenclose/bpf"
 )
 
 // Needs is what must be sent, and found out, for an output.
-type Needs struct{ Hostname, Details, Latency, Containers bool }
+type Needs struct {
+	Hostname, Details, Latency, Containers bool
+	File                                   bool // the absolute path of what an open opened
+}
 
 // facet is what a cell depends on. As long as that is as it was for the event
 // before, the cell is, too.
@@ -81,7 +85,7 @@ var Columns = []Column{
 	{"abi", "x86_64 or i386, aarch64 or arm: how the call was made", 7, false, Needs{}, ofSyscall, func(b []byte, r *bpf.Record, _ *table, _ bool) []byte {
 		return append(b, abis[r.ABI]...)
 	}},
-	{"fd", "fd that was opened, closed, connected, or that listens", 4, true, details, ofCall, func(b []byte, r *bpf.Record, _ *table, _ bool) []byte {
+	{"fd", "fd that was opened, closed (also by dup2 and dup3), connected, or that listens", 4, true, details, ofCall, func(b []byte, r *bpf.Record, _ *table, _ bool) []byte {
 		if fd, ok := callFD(r); ok {
 			return strconv.AppendInt(b, int64(fd), 10)
 		}
@@ -97,11 +101,15 @@ var Columns = []Column{
 		if r.Details.Latency == 0 {
 			return append(b, '-')
 		}
-		b = strconv.AppendUint(b, r.Details.Latency/1000, 10)
-		return appendFraction(b, int64(r.Details.Latency%1000)*1_000_000, 3)
+		return appendIn(b, r.Details.Latency, time.Microsecond)
 	}},
-	{"detail", "path, or address, of what was opened, closed, connected or accepted", 16, false, details, ofCall, func(b []byte, r *bpf.Record, _ *table, last bool) []byte {
-		return appendDetail(b, r, last)
+	{"detail", "path, or protocol and addresses, of what was opened, closed, connected or accepted", 16, false, details, ofCall, func(b []byte, r *bpf.Record, t *table, last bool) []byte {
+		start := len(b)
+		b = appendDetail(b, r, t.fullPath, last)
+		if !last {
+			joinWords(b[start:])
+		}
+		return b
 	}},
 }
 
@@ -136,26 +144,94 @@ func callFD(r *bpf.Record) (fd int32, ok bool) {
 	return r.Details.FD, true
 }
 
-// appendDetail appends what the call was about: a path, addresses, or what kind
-// of thing it is.
-func appendDetail(b []byte, r *bpf.Record, spaces bool) []byte {
-	switch r.Details.Target {
-	case bpf.TargetPath, bpf.TargetFile, bpf.TargetMemfd:
-		if b = appendText(b, r.Path(), spaces); r.Details.Truncated {
-			b = append(b, "..."...)
+// joinWords replaces the spaces between the words of a cell. Text of a traced program
+// has none where another column follows.
+func joinWords(cell []byte) {
+	for i, c := range cell {
+		if c == ' ' {
+			cell[i] = ':'
 		}
-		return b
+	}
+}
+
+// appendDetail appends what the call was about, and what is remarkable about it.
+func appendDetail(b []byte, r *bpf.Record, fullPath, spaces bool) []byte {
+	d := r.Details
+	if d.Target == bpf.TargetUnknown && bpf.Syscalls[r.Syscall].Name == "close_range" {
+		return appendClosed(appendFDRange(b, d), r, spaces)
+	}
+	b = appendTarget(b, r, fullPath, spaces)
+	if d.Remarks&bpf.FastOpen != 0 {
+		b = append(b, " (fast open)"...)
+	}
+	if d.Remarks&bpf.Outcome != 0 {
+		b = appendDuration(append(b, " after "...), d.Latency)
+	}
+	return b
+}
+
+// appendTarget appends what the call was about: a path, addresses, or what kind of
+// thing it is.
+func appendTarget(b []byte, r *bpf.Record, fullPath, spaces bool) []byte {
+	d, given, name := r.Details, r.Given(), r.Name()
+	cut := d.Remarks&bpf.Truncated != 0
+	if len(given) > 0 && !(fullPath && len(name) > 0) {
+		return appendPath(b, given, cut && len(name) == 0, spaces)
+	}
+	switch d.Target {
+	case bpf.TargetFile, bpf.TargetMemfd:
+		return appendPath(b, name, cut, spaces)
 	case bpf.TargetPipe:
 		return append(b, "pipe"...)
 	case bpf.TargetAnonymous:
 		return appendText(b, anonymousName(r), spaces)
+	case bpf.TargetNamespace:
+		return appendInode(appendEscaped(b, name, spaces), d.Inode)
 	case bpf.TargetSocket:
-		return appendEnds(b, r, spaces)
+		return appendSocket(b, r)
 	}
-	if bpf.Syscalls[r.Syscall].Name == "close_range" {
-		return appendFDRange(b, r.Details)
+	if d.Remarks&bpf.Unreadable != 0 {
+		return append(b, '?')
 	}
 	return append(b, '-')
+}
+
+// appendPath appends a path, with three dots if it is cut.
+func appendPath(b, path []byte, cut, spaces bool) []byte {
+	if b = appendText(b, path, spaces); cut {
+		b = append(b, "..."...)
+	}
+	return b
+}
+
+// appendInode appends the number of a namespace as it is behind its kind.
+func appendInode(b []byte, inode uint64) []byte {
+	return append(strconv.AppendUint(append(b, ":["...), inode, 10), ']')
+}
+
+// appendClosed appends the files that a close_range closed, or in one word how many
+// there were. Their names have no spaces, so that none passes for two.
+func appendClosed(b []byte, r *bpf.Record, spaces bool) []byte {
+	n := r.Details.NumClosed
+	if n == 0 {
+		return b
+	}
+	if !spaces {
+		return append(strconv.AppendUint(append(b, '('), uint64(n), 10), ')')
+	}
+	sep := ": "
+	for closed := range r.Closed() {
+		b = append(b, sep...)
+		b = strconv.AppendInt(b, int64(closed.Details.FD), 10)
+		b = appendTarget(append(b, ' '), &closed, false, false)
+		sep = ", "
+		n--
+	}
+	if n > 0 {
+		b = strconv.AppendUint(append(b, sep...), uint64(n), 10)
+		b = append(b, " more"...)
+	}
+	return b
 }
 
 func appendFDRange(b []byte, d *bpf.Details) []byte {
@@ -169,48 +245,87 @@ func appendFDRange(b []byte, d *bpf.Details) []byte {
 
 // anonymousName is the name of an anonymous inode, eventfd for [eventfd].
 func anonymousName(r *bpf.Record) []byte {
-	name := r.Path()
+	name := r.Name()
 	if n := len(name); n > 2 && name[0] == '[' && name[n-1] == ']' {
 		return name[1 : n-1]
 	}
 	return name
 }
 
-// appendEnds appends the ends of a socket: where connect(2) went, who was
-// accepted where, and of a closed one this end and the other.
-func appendEnds(b []byte, r *bpf.Record, spaces bool) []byte {
-	peer, local := r.Peer(), r.Local()
-	first, second := peer, local
-	switch bpf.Syscalls[r.Syscall].Group {
-	case "connect":
-		second = bpf.Address{}
-	case "close":
-		first, second = local, peer
+// ends are the addresses of a socket that are to be shown; the others are the zero
+// Address. The peer of a connect that the socket has none of is what was asked; else
+// asked is what was asked for if it is another address.
+func ends(r *bpf.Record) (peer, local, asked bpf.Address) {
+	if peer = r.Peer(); peer.IsZero() {
+		peer = bpf.Address{}
+	}
+	if local = r.Local(); local.IsZero() {
+		local = bpf.Address{}
+	}
+	if bpf.Syscalls[r.Syscall].Group != "connect" {
+		return peer, local, asked
+	}
+	asked = r.Asked()
+	switch {
+	case isShown(peer) && !asked.IsZero() && !asked.Equal(peer):
+		return peer, local, asked
+	case !isShown(peer) && (asked.IP.IsValid() || !asked.IsZero()):
+		peer = asked
+	}
+	return peer, local, bpf.Address{}
+}
+
+func isShown(a bpf.Address) bool { return a.IP.IsValid() || a.IsVsock || len(a.Unix) > 0 }
+
+// appendSocket appends the protocol and the ends of a socket: who was accepted where,
+// and of another one this end and the other. Names there have no spaces, so that none
+// passes for what follows.
+func appendSocket(b []byte, r *bpf.Record) []byte {
+	d := r.Details
+	peer, local, asked := ends(r)
+	from, to := local, peer
+	if bpf.Syscalls[r.Syscall].Group == "accept" {
+		from, to = peer, local
 	}
 	start := len(b)
-	if !first.IsZero() {
-		b = appendAddress(b, first, spaces)
-	}
-	if !second.IsZero() {
+	b = appendProtocol(b, d)
+	switch hasFrom, hasTo := isShown(from), isShown(to); {
+	case hasFrom || hasTo:
 		if len(b) > start {
+			b = append(b, ' ')
+		}
+		if hasFrom {
+			b = appendAddress(b, from)
+		}
+		if hasFrom && hasTo {
 			b = append(b, "->"...)
 		}
-		b = appendAddress(b, second, spaces)
+		if hasTo {
+			b = appendAddress(b, to)
+		}
+	case len(b) == start:
+		b = appendFamily(b, d.Family)
 	}
-	if len(b) == start {
-		return appendFamily(b, r.Details.Family)
+	if d.PeerPID != 0 {
+		b = strconv.AppendUint(append(b, " pid "...), uint64(d.PeerPID), 10)
+	}
+	if isShown(asked) {
+		b = appendAddress(append(b, " (asked "...), asked)
+		b = append(b, ')')
 	}
 	return b
 }
 
-func appendAddress(b []byte, a bpf.Address, spaces bool) []byte {
+func appendAddress(b []byte, a bpf.Address) []byte {
 	switch {
+	case a.IsVsock:
+		b = append(strconv.AppendUint(b, uint64(a.CID), 10), ':')
 	case a.IP.Is4():
 		b = append(a.IP.AppendTo(b), ':')
 	case a.IP.IsValid():
 		b = append(appendIP(append(b, '['), a), "]:"...)
 	default:
-		return appendUnix(b, a.Unix, spaces)
+		return appendUnix(b, a.Unix)
 	}
 	return strconv.AppendUint(b, uint64(a.Port), 10)
 }
@@ -225,10 +340,10 @@ func appendIP(b []byte, a bpf.Address) []byte {
 }
 
 // appendUnix appends a path, or an abstract name behind an @.
-func appendUnix(b, name []byte, spaces bool) []byte {
+func appendUnix(b, name []byte) []byte {
 	if len(name) > 0 && name[0] == 0 {
 		b = append(b, '@')
 		name = name[1:]
 	}
-	return appendEscaped(b, name, spaces)
+	return appendEscaped(b, name, false)
 }

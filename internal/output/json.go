@@ -42,7 +42,7 @@ func (j *jsonLines) header(b []byte) []byte { return b }
 
 func (j *jsonLines) begin() { j.clock.adjust() }
 
-func (j *jsonLines) event(b []byte, r *bpf.Record, c *Container) []byte {
+func (j *jsonLines) event(b []byte, r *bpf.Record, c, peer *Container) []byte {
 	b = append(b, `{"time":"`...)
 	b = j.clock.append(b, r.Time)
 	if len(j.who) == 0 || r.Details.PPID != j.ppid || !r.SameCaller(&j.before) {
@@ -50,7 +50,7 @@ func (j *jsonLines) event(b []byte, r *bpf.Record, c *Container) []byte {
 	}
 	b = append(b, j.who...)
 	if c != nil {
-		b = appendContainer(b, c)
+		b = appendContainer(b, `,"container":{`, c)
 	}
 	b = append(b, jsonCalls[r.Syscall][r.ABI]...)
 	b = strconv.AppendInt(b, int64(r.Ret), 10)
@@ -63,19 +63,25 @@ func (j *jsonLines) event(b []byte, r *bpf.Record, c *Container) []byte {
 		b = strconv.AppendInt(b, int64(fd), 10)
 	}
 	b = j.appendArguments(b, r)
-	b = appendTarget(b, r)
+	b = appendTargetKeys(b, r, peer)
+	if r.HasClosed() {
+		b = appendClosedKeys(b, r)
+	}
+	if r.Details.Remarks != 0 {
+		b = appendRemarks(b, r.Details.Remarks)
+	}
 	if r.Details.Latency > 0 {
 		b = appendUintKey(b, `,"latency_ns":`, r.Details.Latency)
 	}
 	return append(b, "}\n"...)
 }
 
-func appendContainer(b []byte, c *Container) []byte {
-	b = append(b, `,"container":{`...)
+func appendContainer(b []byte, key string, c *Container) []byte {
+	b = append(b, key...)
 	start := len(b)
 	for _, key := range [...]struct{ key, value string }{
 		{`,"id":`, c.ID}, {`,"name":`, c.Name}, {`,"image":`, c.Image},
-		{`,"runtime":`, c.Runtime}, {`,"pod":`, c.Pod}, {`,"namespace":`, c.Namespace},
+		{`,"runtime":`, c.Runtime}, {`,"pod":`, c.Pod}, {`,"pod_uid":`, c.PodUID}, {`,"namespace":`, c.Namespace},
 	} {
 		b = appendTextKey(b, key.key, []byte(key.value))
 	}
@@ -113,6 +119,8 @@ func (j *jsonLines) appendArguments(b []byte, r *bpf.Record) []byte {
 	case "close_range":
 		b = appendUintKey(b, `,"last_fd":`, uint64(d.LastFD))
 		return appendFlagsKey(b, d.Flags, closeRangeFlags)
+	case "dup3":
+		return appendFlagsKey(b, d.Flags, dup3Flags)
 	}
 	return b
 }
@@ -148,25 +156,30 @@ func appendFlagsKey(b []byte, flags uint32, symbols []symbol) []byte {
 	return append(appendSymbols(b, uint64(flags), symbols), '"')
 }
 
-// appendTarget appends what the call was about.
-func appendTarget(b []byte, r *bpf.Record) []byte {
+// appendTargetKeys appends what the call was about. Of an open that is the path as
+// given, and the file that was opened.
+func appendTargetKeys(b []byte, r *bpf.Record, peer *Container) []byte {
 	d := r.Details
+	cut := d.Remarks&bpf.Truncated != 0
+	pathKey, cutKey := `,"path":`, `,"truncated":true`
+	opens := bpf.Syscalls[r.Syscall].Group == "open"
+	if opens {
+		b = appendGiven(b, r, cut)
+		pathKey, cutKey = `,"file":`, `,"file_truncated":true`
+	}
 	switch d.Target {
-	case bpf.TargetPath, bpf.TargetFile, bpf.TargetMemfd:
-		if len(r.Path()) == 0 {
+	case bpf.TargetFile, bpf.TargetMemfd:
+		name := r.Name()
+		if len(name) == 0 && !opens {
 			b = append(b, `,"path":""`...)
 		}
-		b = appendTextKey(b, `,"path":`, r.Path())
-		if d.Truncated {
-			b = append(b, `,"truncated":true`...)
+		if b = appendTextKey(b, pathKey, name); cut && len(name) > 0 {
+			b = append(b, cutKey...)
 		}
+	case bpf.TargetNamespace:
+		b = appendNamespaceKey(b, pathKey, r)
 	case bpf.TargetSocket:
-		b = append(b, `,"family":"`...)
-		b = append(appendFamily(b, d.Family), '"')
-		b = appendAddressKeys(b, `,"addr":`, `,"port":`, r.Peer())
-		if bpf.Syscalls[r.Syscall].Group != "connect" {
-			b = appendAddressKeys(b, `,"local_addr":`, `,"local_port":`, r.Local())
-		}
+		b = appendSocketKeys(b, r, peer)
 	case bpf.TargetAnonymous:
 		return appendTextKey(b, `,"type":`, anonymousName(r))
 	}
@@ -177,21 +190,108 @@ func appendTarget(b []byte, r *bpf.Record) []byte {
 	return b
 }
 
+// appendGiven appends the path that an open was given.
+func appendGiven(b []byte, r *bpf.Record, cut bool) []byte {
+	given := r.Given()
+	if len(given) == 0 && r.Details.Target == bpf.TargetPath && r.Details.Remarks&bpf.Unreadable == 0 {
+		return append(b, `,"path":""`...)
+	}
+	if b = appendTextKey(b, `,"path":`, given); cut && len(r.Name()) == 0 {
+		b = append(b, `,"truncated":true`...)
+	}
+	return b
+}
+
+// appendNamespaceKey appends a key with a namespace's kind and number. What they make
+// is put together behind b.
+func appendNamespaceKey(b []byte, key string, r *bpf.Record) []byte {
+	start := len(b)
+	b = appendInode(append(b, r.Name()...), r.Details.Inode)
+	end := len(b)
+	b = appendTextKey(b, key, b[start:end])
+	return append(b[:start], b[end:]...)
+}
+
+func appendSocketKeys(b []byte, r *bpf.Record, peerContainer *Container) []byte {
+	d := r.Details
+	b = append(b, `,"family":"`...)
+	b = append(appendFamily(b, d.Family), '"')
+	if d.SocketType != 0 {
+		b = appendProtocolKey(b, d)
+	}
+	peer, local, asked := ends(r)
+	b = appendAddressKeys(b, `,"addr":`, `,"port":`, peer)
+	b = appendAddressKeys(b, `,"asked_addr":`, `,"asked_port":`, asked)
+	b = appendAddressKeys(b, `,"local_addr":`, `,"local_port":`, local)
+	if d.PeerPID == 0 {
+		return b
+	}
+	b = appendUintKey(b, `,"peer_pid":`, uint64(d.PeerPID))
+	b = appendUintKey(b, `,"peer_uid":`, uint64(d.PeerUID))
+	if peerContainer != nil {
+		b = appendContainer(b, `,"peer_container":{`, peerContainer)
+	}
+	return b
+}
+
+// appendProtocolKey appends the key of a socket's protocol, or nothing if it has none.
+func appendProtocolKey(b []byte, d *bpf.Details) []byte {
+	start := len(b)
+	b = append(b, `,"protocol":"`...)
+	value := len(b)
+	if b = appendProtocol(b, d); len(b) == value {
+		return b[:start]
+	}
+	return append(b, '"')
+}
+
 func appendAddressKeys(b []byte, addrKey, portKey string, a bpf.Address) []byte {
 	switch {
-	case a.IsZero():
-		return b
+	case a.IsVsock:
+		b = append(append(b, addrKey...), '"')
+		b = append(strconv.AppendUint(b, uint64(a.CID), 10), '"')
+		return appendUintKey(b, portKey, uint64(a.Port))
 	case a.IP.IsValid():
 		b = append(append(b, addrKey...), '"')
 		b = append(appendIP(b, a), '"')
 		return appendUintKey(b, portKey, uint64(a.Port))
-	case a.Unix[0] == 0:
+	case len(a.Unix) > 0 && a.Unix[0] == 0:
 		var name [109]byte
 		n := copy(name[:], a.Unix)
 		name[0] = '@'
 		return appendTextKey(b, addrKey, name[:n])
 	}
 	return appendTextKey(b, addrKey, a.Unix)
+}
+
+// appendClosedKeys appends the files that a close_range closed, as far as they are
+// known, each as what a close is about, and how many there were.
+func appendClosedKeys(b []byte, r *bpf.Record) []byte {
+	start := len(b)
+	open := `,"closed":[{"fd":`
+	for closed := range r.Closed() {
+		b = append(b, open...)
+		b = strconv.AppendInt(b, int64(closed.Details.FD), 10)
+		b = append(appendTargetKeys(b, &closed, nil), '}')
+		open = `,{"fd":`
+	}
+	if len(b) > start {
+		b = append(b, ']')
+	}
+	return appendUintKey(b, `,"closed_count":`, uint64(r.Details.NumClosed))
+}
+
+func appendRemarks(b []byte, remarks bpf.Remark) []byte {
+	if remarks&bpf.Unreadable != 0 {
+		b = append(b, `,"unreadable":true`...)
+	}
+	if remarks&bpf.Outcome != 0 {
+		b = append(b, `,"outcome":true`...)
+	}
+	if remarks&bpf.FastOpen != 0 {
+		b = append(b, `,"fast_open":true`...)
+	}
+	return b
 }
 
 func appendUintKey(b []byte, key string, value uint64) []byte {

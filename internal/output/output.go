@@ -26,6 +26,7 @@ type Options struct {
 	Format    Format
 	CgroupID  bool     // containers by cgroup id instead of hostname
 	Latency   bool     // how long calls took
+	FullPath  bool     // in tables, of opens the file's own path, not the path as given
 	Columns   []string // of a table; none for those of the format
 	NoHeader  bool
 	Time      TimeStyle
@@ -35,19 +36,19 @@ type Options struct {
 
 // Container is what lines say of a container.
 type Container struct {
-	Label                                    string // where there is room for one word
-	ID, Name, Image, Runtime, Pod, Namespace string
+	Label                                            string // where there is room for one word
+	ID, Name, Image, Runtime, Pod, PodUID, Namespace string
 }
 
 // Unknown is a container of which not even that is known whether it is one.
 var Unknown = Container{Label: "unknown", Runtime: "unknown"}
 
-// format is one way to write events; one file each. The container is nil for the
+// format is one way to write events; one file each. The containers are nil for the
 // host.
 type format interface {
 	header(b []byte) []byte
 	begin() // the buffer is empty; some time may have passed
-	event(b []byte, r *bpf.Record, c *Container) []byte
+	event(b []byte, r *bpf.Record, c, peer *Container) []byte
 }
 
 func (o *Options) columns() ([]Column, error) {
@@ -77,16 +78,16 @@ func (o *Options) format() (format, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newTable(c, newClock(o.Time, o.Precision)), nil
+	return newTable(c, newClock(o.Time, o.Precision), o.FullPath), nil
 }
 
 // Needs is what must be sent for this. The error is that of NewWriter.
 func (o *Options) Needs() (Needs, error) {
 	if o.Format == JSON {
-		return Needs{Hostname: true, Details: true, Latency: o.Latency, Containers: true}, nil
+		return Needs{Hostname: true, Details: true, Latency: o.Latency, Containers: true, File: true}, nil
 	}
 	columns, err := o.columns()
-	needs := Needs{Latency: o.Latency}
+	needs := Needs{Latency: o.Latency, File: o.FullPath}
 	for _, c := range columns {
 		needs.Hostname = needs.Hostname || c.needs.Hostname
 		needs.Details = needs.Details || c.needs.Details
@@ -103,9 +104,11 @@ const (
 	// bufferSize is from how much on a write is due. For each write the kernel
 	// touches the file's pages at both ends twice, so that more is cheaper.
 	bufferSize = 256 << 10
-	// lineMax is more than the longest line: a path in which every byte becomes
-	// six, its base64, and all the rest.
-	lineMax = 40 << 10
+	// lineMax is more than the longest line. Text is at most two paths, of which every
+	// byte can become six, and their base64. A close_range has the files it closed
+	// there: each takes so many bytes that its keys have room in eight times as many.
+	// The rest is what is in every line, with two containers.
+	lineMax = 8*2*bpf.TextMax + 16<<10
 )
 
 // Writer writes lines.
@@ -132,12 +135,13 @@ func NewWriter(out io.Writer, o Options) (*Writer, error) {
 	return w, err
 }
 
-// Event appends a line. The container is nil for the host.
-func (w *Writer) Event(r *bpf.Record, c *Container) error {
+// Event appends a line. c is the container of the caller, and peer that of who is at
+// the other end of a unix socket; nil for the host.
+func (w *Writer) Event(r *bpf.Record, c, peer *Container) error {
 	if len(w.buffer) == 0 {
 		w.format.begin()
 	}
-	w.buffer = w.format.event(w.buffer, r, c)
+	w.buffer = w.format.event(w.buffer, r, c, peer)
 	w.taken++
 	if w.taken == w.limit {
 		return ErrEnough

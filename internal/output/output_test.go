@@ -6,8 +6,10 @@ import (
 	"errors"
 	"flag"
 	"io"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -15,77 +17,195 @@ import (
 	"unicode/utf8"
 	"unsafe"
 
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
 	"github.com/copenclose/copenclose/bpf"
+	"github.com/copenclose/copenclose/docs"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-// sent is what the kernel would send. change may set what event.go shows of it.
-func sent(syscall, comm, hostname string, change func(*bpf.Record), text string) *bpf.Record {
-	words := make([]uint64, bpf.RecordMax/8+1)
-	raw := unsafe.Slice((*byte)(unsafe.Pointer(&words[0])), bpf.RecordMax)
-	for i, s := range bpf.Syscalls {
-		if s.Name == syscall {
-			raw[unsafe.Offsetof(bpf.Event{}.Syscall)] = byte(i)
-		}
+// sent is what the kernel would send of a draft, with numbers where it has none.
+func sent(syscall, comm, hostname string, d bpf.Draft) *bpf.Record {
+	d.Comm, d.Hostname = comm, hostname
+	d.Syscall = uint8(slices.IndexFunc(bpf.Syscalls[:], func(s bpf.Syscall) bool { return s.Name == syscall }))
+	d.Time += 10 * second
+	if d.PID == 0 {
+		d.CgroupID, d.PID, d.UID, d.GID = 3333, 107148, 100000, 100000
 	}
-	copy(raw[unsafe.Offsetof(bpf.Event{}.ABI)+3:], comm)
-	copy(raw[unsafe.Offsetof(bpf.Event{}.ABI)+3+16:], hostname)
-	head := unsafe.Sizeof(bpf.Event{}) + unsafe.Sizeof(bpf.Details{})
-	copy(raw[head:], text)
-	*(*uint32)(unsafe.Pointer(&raw[head-4])) = uint32(len(text))
+	d.TID = 107149
+	details := bpf.Details{FD: -100}
+	if d.Details != nil {
+		details = *d.Details
+	}
+	details.PPID = 107000
+	d.Details = &details
 	r := &bpf.Record{}
-	if err := r.View(raw); err != nil {
+	if err := r.View(d.Append(nil)); err != nil {
 		panic(err)
-	}
-	r.Time, r.CgroupID = 10*second, 3333
-	r.PID, r.TID, r.UID, r.GID = 107148, 107149, 100000, 100000
-	r.Details.PPID, r.Details.FD = 107000, -100
-	if change != nil {
-		change(r)
 	}
 	return r
 }
 
 const second = 1_000_000_000
 
+func ip(addrPort string) bpf.Address {
+	a := netip.MustParseAddrPort(addrPort)
+	return bpf.Address{IP: a.Addr(), Port: uint32(a.Port())}
+}
+
+func unixAddress(name string) bpf.Address { return bpf.Address{Unix: []byte(name)} }
+
+// socket are the details of a socket.
+func socket(fd int32, family uint16, socketType uint8, protocol uint16) *bpf.Details {
+	return &bpf.Details{FD: fd, Target: bpf.TargetSocket, Family: family, SocketType: socketType, Protocol: protocol}
+}
+
+// edit is d, changed.
+func edit(d *bpf.Details, change func(*bpf.Details)) *bpf.Details {
+	change(d)
+	return d
+}
+
+const hostile = "a b\nc\x1b[2J\xff\u202e"
+
 // Whatever the columns, what a container chose cannot pass for another one.
 var records = []*bpf.Record{
-	sent("accept4", "httpd", "6643ca763e3e", func(r *bpf.Record) { r.Ret, r.Details.FD, r.Details.Flags = 9, 4, 0o2000000 }, ""),
-	sent("openat", "httpd", "6643ca763e3e", func(r *bpf.Record) {
-		r.Time++
-		r.Ret, r.Details.Target, r.Details.Flags = 10, bpf.TargetPath, 0o2000000
-	}, "/var/www/html/index.html"),
-	sent("open", "Web Content", "a", func(r *bpf.Record) {
-		r.Time += second - 1
-		r.CgroupID, r.PID, r.UID, r.GID = 1, 1, 0, 0
-		r.Ret, r.Details.Target, r.Details.Flags, r.Details.Mode = -2, bpf.TargetPath, 0o1101, 0o640
-	}, "a b\nc\x1b[2J\xff\u202e"),
-	sent("connect", "fifteen bytes o", strings.Repeat("h", 64), func(r *bpf.Record) {
-		r.Time += second
-		r.CgroupID, r.PID, r.UID, r.GID = 1234567890123, 4194304, 4294967294, 4294967294
-		r.Ret, r.Details.FD, r.Details.Target, r.Details.Family, r.Details.Latency = -115, 5, bpf.TargetSocket, 16, 1234567
-	}, ""),
-	sent("close", "\x1b[31mred\n", "\u202egnp.exe\xff x", func(r *bpf.Record) {
-		r.Time += 86401 * second
-		r.CgroupID, r.PID, r.UID, r.GID = 0, 7, 0, 0
-		r.Details.FD, r.Details.Target, r.Details.FileMode = 3, bpf.TargetFile, 0o100644
-	}, "/etc/passwd"),
-	sent("close", "x", "h", func(r *bpf.Record) { r.Details.FD, r.Details.Target = 4, bpf.TargetPipe }, ""),
-	sent("close", "x", "h", func(r *bpf.Record) { r.Details.FD, r.Details.Target = 5, bpf.TargetAnonymous }, "[eventfd]"),
-	sent("close", "x", "h", func(r *bpf.Record) { r.Details.FD, r.Details.Target = 6, bpf.TargetMemfd }, "memfd:a b"),
-	sent("close", "x", "h", func(r *bpf.Record) { r.Ret, r.Details.FD = -9, -1 }, ""),
-	sent("close_range", "x", "h", func(r *bpf.Record) { r.Details.FD, r.Details.LastFD, r.Details.Flags = 3, ^uint32(0), 4 }, ""),
-	sent("openat2", "x", "", func(r *bpf.Record) {
-		r.ABI, r.Ret, r.Details.FD, r.Details.Target, r.Details.Resolve = bpf.ABI32, -512, 7, bpf.TargetPath, 0x18
-		r.Details.Truncated, r.Details.Flags = true, 0o20200000
-	}, "b\u00e4cker"),
+	sent("accept4", "httpd", "6643ca763e3e", bpf.Draft{Event: bpf.Event{Ret: 9}, Details: &bpf.Details{FD: 4, Flags: 0o2000000}}),
+	sent("openat", "httpd", "6643ca763e3e", bpf.Draft{
+		Event:   bpf.Event{Time: 1, Ret: 10},
+		Details: &bpf.Details{FD: -100, Target: bpf.TargetPath, Flags: 0o2000000},
+		Given:   []byte("/var/www/html/index.html"),
+	}),
+	sent("open", "Web Content", "a", bpf.Draft{
+		Event:   bpf.Event{Time: second - 1, CgroupID: 1, PID: 1, Ret: -2},
+		Details: &bpf.Details{Target: bpf.TargetPath, Flags: 0o1101, Mode: 0o640},
+		Given:   []byte(hostile),
+	}),
+	sent("connect", "fifteen bytes o", strings.Repeat("h", 64), bpf.Draft{
+		Event:   bpf.Event{Time: second, CgroupID: 1234567890123, PID: 4194304, UID: 4294967294, GID: 4294967294, Ret: -115},
+		Details: &bpf.Details{FD: 5, Target: bpf.TargetSocket, Family: 16, Latency: 1234567},
+	}),
+	sent("close", "\x1b[31mred\n", "\u202egnp.exe\xff x", bpf.Draft{
+		Event:   bpf.Event{Time: 86401 * second, PID: 7},
+		Details: &bpf.Details{FD: 3, Target: bpf.TargetFile, FileMode: 0o100644},
+		Name:    []byte("/etc/passwd"),
+	}),
+	sent("close", "x", "h", bpf.Draft{Details: &bpf.Details{FD: 4, Target: bpf.TargetPipe}}),
+	sent("close", "x", "h", bpf.Draft{Details: &bpf.Details{FD: 5, Target: bpf.TargetAnonymous}, Name: []byte("[eventfd]")}),
+	sent("close", "x", "h", bpf.Draft{Details: &bpf.Details{FD: 6, Target: bpf.TargetMemfd}, Name: []byte("memfd:a b")}),
+	sent("close", "x", "h", bpf.Draft{Event: bpf.Event{Ret: -9}, Details: &bpf.Details{FD: -1}}),
+	sent("close_range", "x", "h", bpf.Draft{Details: &bpf.Details{FD: 3, LastFD: ^uint32(0), Flags: 4}}),
+	sent("openat2", "x", "", bpf.Draft{
+		Event:   bpf.Event{ABI: bpf.ABI32, Ret: -512},
+		Details: &bpf.Details{FD: 7, Target: bpf.TargetPath, Resolve: 0x18, Remarks: bpf.Truncated, Flags: 0o20200000},
+		Given:   []byte("b\u00e4cker"),
+	}),
+
+	// Opens with the path as given and the file's own, of which one is cut.
+	sent("openat", "x", "h", bpf.Draft{
+		Event:   bpf.Event{Ret: 3},
+		Details: &bpf.Details{FD: -100, Target: bpf.TargetFile, FileMode: 0o100644, Remarks: bpf.Truncated},
+		Given:   []byte("../" + hostile), Name: []byte("/home/" + hostile),
+	}),
+	sent("openat", "x", "h", bpf.Draft{
+		Event:   bpf.Event{Ret: 3},
+		Details: &bpf.Details{FD: -100, Target: bpf.TargetFile, FileMode: 0o20666, Remarks: bpf.Unreadable},
+		Name:    []byte("/dev/null"),
+	}),
+	sent("openat", "x", "h", bpf.Draft{
+		Event:   bpf.Event{Ret: -2},
+		Details: &bpf.Details{FD: -100, Target: bpf.TargetPath, Remarks: bpf.Unreadable},
+	}),
+	sent("open", "x", "h", bpf.Draft{Event: bpf.Event{Ret: -2}, Details: &bpf.Details{Target: bpf.TargetPath}}),
+	sent("open", "x", "h", bpf.Draft{
+		Event:   bpf.Event{Ret: 4},
+		Details: &bpf.Details{Target: bpf.TargetMemfd}, Given: []byte("/proc/self/fd/3"), Name: []byte("memfd:" + hostile),
+	}),
+	sent("open", "x", "h", bpf.Draft{
+		Event:   bpf.Event{Ret: 4},
+		Details: &bpf.Details{Target: bpf.TargetNamespace, Inode: 4026531840}, Given: []byte("/proc/self/ns/mnt"), Name: []byte("mnt"),
+	}),
+	sent("close", "x", "h", bpf.Draft{Details: &bpf.Details{FD: 4, Target: bpf.TargetNamespace, Inode: 1<<64 - 1}, Name: []byte(hostile)}),
+	sent("close", "x", "h", bpf.Draft{Details: &bpf.Details{FD: 4, Target: bpf.TargetNamespace, Inode: 4026531840}}),
+	sent("close", "x", "h", bpf.Draft{Details: &bpf.Details{FD: 4, Target: bpf.TargetAnonymous}, Name: []byte("[pidfd]")}),
+
+	// Sockets.
+	sent("close", "x", "h", bpf.Draft{Details: socket(5, 2, 1, 6), Local: ip("127.0.0.1:1"), Peer: ip("127.0.0.1:2")}),
+	sent("close", "x", "h", bpf.Draft{Details: socket(5, 2, 2, 17)}),
+	sent("close", "x", "h", bpf.Draft{Details: socket(5, 2, 2, 1), Peer: ip("9.9.9.9:0")}),
+	sent("close", "x", "h", bpf.Draft{Details: socket(5, 2, 3, 6), Peer: ip("9.9.9.9:0")}),
+	sent("close", "x", "h", bpf.Draft{Details: socket(5, 10, 3, 58)}),
+	sent("close", "x", "h", bpf.Draft{Details: socket(5, 10, 1, 4242)}),
+	sent("close", "x", "h", bpf.Draft{Details: socket(5, 16, 3, 9)}),
+	sent("close", "x", "h", bpf.Draft{Details: socket(5, 16, 3, 77)}),
+	sent("close", "x", "h", bpf.Draft{Details: socket(5, 17, 3, 3)}),
+	sent("accept", "x", "h", bpf.Draft{
+		Event:   bpf.Event{Ret: 6},
+		Details: socket(5, 10, 1, 262), Local: ip("[::1]:80"), Peer: bpf.Address{IP: netip.MustParseAddr("fe80::1"), Zone: 2, Port: 40000},
+	}),
+	sent("accept", "x", "h", bpf.Draft{
+		Event: bpf.Event{Ret: 6},
+		Details: edit(socket(5, 1, 1, 0), func(d *bpf.Details) {
+			d.PeerPID, d.PeerUID, d.PeerCgroup = 1234, 65534, 4444
+		}),
+		Local: unixAddress("/run/" + hostile),
+	}),
+	sent("connect", "x", "h", bpf.Draft{
+		Details: edit(socket(5, 1, 5, 0), func(d *bpf.Details) { d.PeerPID, d.PeerCgroup = 1, 1 }),
+		Peer:    unixAddress("\x00" + hostile), Asked: unixAddress("\x00" + hostile),
+	}),
+	sent("connect", "x", "h", bpf.Draft{
+		Event: bpf.Event{Ret: -2}, Details: socket(5, 1, 2, 0), Asked: unixAddress(hostile),
+	}),
+	sent("connect", "x", "h", bpf.Draft{
+		Event: bpf.Event{Ret: -115}, Details: socket(5, 2, 1, 6),
+		Local: ip("10.0.0.1:40000"), Peer: ip("10.0.0.2:8443"), Asked: ip("10.96.0.1:443"),
+	}),
+	sent("connect", "x", "h", bpf.Draft{
+		Event: bpf.Event{Ret: -111}, Details: socket(5, 2, 1, 6), Asked: ip("0.0.0.0:0"),
+	}),
+	sent("connect", "x", "h", bpf.Draft{
+		Details: socket(5, 2, 2, 17), Local: ip("10.0.0.1:40000"), Peer: ip("10.0.0.2:53"), Asked: ip("10.0.0.2:53"),
+	}),
+	sent("connect", "x", "h", bpf.Draft{
+		Details: socket(5, 40, 1, 0), Asked: bpf.Address{IsVsock: true, CID: 2, Port: 4294967294},
+	}),
+	sent("connect", "x", "h", bpf.Draft{
+		Details: edit(socket(5, 2, 1, 6), func(d *bpf.Details) { d.Remarks, d.Latency = bpf.Outcome, 1204000 }),
+		Local:   ip("10.0.0.1:40000"), Peer: ip("10.0.0.2:443"), Asked: ip("10.0.0.2:443"),
+	}),
+	sent("connect", "x", "h", bpf.Draft{
+		Event:   bpf.Event{Ret: -125},
+		Details: edit(socket(5, 2, 1, 6), func(d *bpf.Details) { d.Remarks, d.Latency = bpf.Outcome, 75_000_999_999 }),
+		Asked:   ip("10.0.0.2:443"),
+	}),
+	sent("connect", "x", "h", bpf.Draft{
+		Details: edit(socket(5, 2, 1, 6), func(d *bpf.Details) { d.Remarks, d.Latency = bpf.FastOpen, 4200 }),
+		Asked:   ip("10.0.0.2:443"),
+	}),
+
+	sent("close_range", "x", "h", bpf.Draft{
+		Details: &bpf.Details{FD: 3, LastFD: ^uint32(0), NumClosed: 16},
+		Closed: []bpf.Draft{
+			{Details: &bpf.Details{FD: 5, Target: bpf.TargetFile, FileMode: 0o100644}, Name: []byte("/tmp/" + hostile)},
+			{Details: socket(6, 2, 1, 6), Local: ip("127.0.0.1:1"), Peer: ip("127.0.0.1:2")},
+			{Details: edit(socket(7, 1, 1, 0), func(d *bpf.Details) { d.PeerPID, d.PeerUID, d.PeerCgroup = 9, 10, 11 }), Peer: unixAddress("\x00x")},
+			{Details: &bpf.Details{FD: 8, Target: bpf.TargetPipe}},
+		},
+	}),
+	sent("close_range", "x", "h", bpf.Draft{Details: &bpf.Details{FD: 3, LastFD: 9, NumClosed: 1}}),
+	sent("dup2", "x", "h", bpf.Draft{
+		Event:   bpf.Event{Ret: 2},
+		Details: &bpf.Details{FD: 2, Target: bpf.TargetFile, FileMode: 0o20620}, Name: []byte("/dev/pts/0"),
+	}),
+	sent("dup3", "x", "h", bpf.Draft{Event: bpf.Event{Ret: 2}, Details: &bpf.Details{FD: 2, Target: bpf.TargetPipe, Flags: 0o2000000}}),
 }
 
 var containers = []*Container{
 	{Label: "web-1", ID: strings.Repeat("6643ca763e3e", 5) + "6643", Name: "web-1", Image: "httpd:2.4", Runtime: "docker"},
 	nil,
-	{Label: "pod/na me", ID: "x", Name: "na me", Runtime: "containerd", Pod: "pod", Namespace: "kube-system"},
+	{Label: "pod/na me", ID: "x", Name: "na me", Runtime: "containerd", Pod: "pod", PodUID: "5ae1a1a5-0000-4000-8000-000000000000", Namespace: "kube-system"},
 	&Unknown,
 }
 
@@ -109,6 +229,7 @@ func TestGolden(t *testing.T) {
 		"latency":   {Format: Wide, CgroupID: true, Latency: true},
 		"json":      {Format: JSON, Latency: true},
 		"columns":   {Format: Table, Columns: []string{"detail", "comm", "ABI", "tid", "ppid", "time"}, NoHeader: true},
+		"fullpath":  {Format: Table, Columns: []string{"syscall", "fd", "ret", "detail"}, FullPath: true},
 		"delta":     {Format: Table, Time: Delta, Precision: Microseconds},
 		"local":     {Format: Table, Time: Local, Precision: Milliseconds},
 		"unix":      {Format: Table, Time: Unix, Precision: Nanoseconds},
@@ -117,7 +238,7 @@ func TestGolden(t *testing.T) {
 			var out bytes.Buffer
 			w := fixed(&out, o)
 			for i, r := range records {
-				if err := w.Event(r, containers[i%len(containers)]); err != nil {
+				if err := w.Event(r, containers[i%len(containers)], containers[(i+2)%len(containers)]); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -144,12 +265,40 @@ func TestGolden(t *testing.T) {
 	}
 }
 
+func TestGoldenMatchesSchema(t *testing.T) {
+	document, err := jsonschema.UnmarshalJSON(bytes.NewReader(docs.EventSchema))
+	if err != nil {
+		t.Fatal(err)
+	}
+	compiler := jsonschema.NewCompiler()
+	if err := compiler.AddResource("event.schema.json", document); err != nil {
+		t.Fatal(err)
+	}
+	schema, err := compiler.Compile("event.schema.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden, err := os.ReadFile(filepath.Join("testdata", "json.golden"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range bytes.Lines(golden) {
+		instance, err := jsonschema.UnmarshalJSON(bytes.NewReader(line))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := schema.Validate(instance); err != nil {
+			t.Errorf("%s: %v", line, err)
+		}
+	}
+}
+
 // What JSON says is no UTF-8 can be had exactly.
 func TestJSONKeepsBytes(t *testing.T) {
 	var out bytes.Buffer
 	w := fixed(&out, Options{Format: JSON})
 	path := "\xff\xfe\x00\"\\\u2028\U0001f600\U000e0001"
-	_ = w.Event(sent("open", "c\x80", "h", func(r *bpf.Record) { r.Details.Target = bpf.TargetPath }, path), nil)
+	_ = w.Event(sent("open", "c\x80", "h", bpf.Draft{Details: &bpf.Details{Target: bpf.TargetPath}, Given: []byte(path)}), nil, nil)
 	_ = w.Flush()
 	var o struct {
 		Path, Comm string
@@ -165,18 +314,36 @@ func TestJSONKeepsBytes(t *testing.T) {
 }
 
 func FuzzJSON(f *testing.F) {
-	f.Add("httpd", "host", "/etc/passwd", byte(1))
-	f.Add("\xff", "\x00\x1f\x7f", "\"\\\u2028", byte(2))
-	f.Fuzz(func(t *testing.T, comm, hostname, path string, target byte) {
-		if len(path) > 4096 {
+	f.Add("httpd", "host", "/etc/passwd", "/etc/passwd", byte(2), byte(0), uint16(0))
+	f.Add("\xff", "\x00\x1f\x7f", "\"\\\u2028", "x", byte(7), byte(255), uint16(1))
+	f.Fuzz(func(t *testing.T, comm, hostname, given, name string, target, remarks byte, family uint16) {
+		if len(given)+len(name) > bpf.TextMax {
 			return
 		}
+		d := bpf.Draft{Details: &bpf.Details{
+			Target: bpf.Target(target % 9), Remarks: bpf.Remark(remarks), Family: family % 50, SocketType: remarks & 7, Protocol: family,
+		}}
+		if d.Details.Target == bpf.TargetSocket {
+			d.Peer, d.Local = unixAddress(given), unixAddress(name)
+		} else {
+			d.Given, d.Name = []byte(given), []byte(name)
+		}
+		all := bpf.Draft{Details: &bpf.Details{NumClosed: 1}, Closed: []bpf.Draft{d}}
+		comm, hostname = comm[:min(len(comm), 15)], hostname[:min(len(hostname), 64)]
 		var out bytes.Buffer
 		w := fixed(&out, Options{Format: JSON})
-		_ = w.Event(sent("openat", comm[:min(len(comm), 15)], hostname[:min(len(hostname), 64)], func(r *bpf.Record) { r.Details.Target = bpf.Target(target % 8) }, path), nil)
+		_ = w.Event(sent("openat", comm, hostname, d), nil, nil)
+		_ = w.Event(sent("connect", comm, hostname, d), nil, nil)
+		_ = w.Event(sent("close_range", comm, hostname, all), nil, nil)
 		_ = w.Flush()
-		if !json.Valid(out.Bytes()) || bytes.Count(out.Bytes(), []byte("\n")) != 1 || !utf8.Valid(out.Bytes()) {
-			t.Fatalf("not one line of JSON: %q", &out)
+		lines := bytes.SplitAfter(out.Bytes(), []byte("\n"))
+		if len(lines) != 4 || !utf8.Valid(out.Bytes()) {
+			t.Fatalf("not three lines: %q", &out)
+		}
+		for _, line := range lines[:3] {
+			if !json.Valid(line) {
+				t.Fatalf("no JSON: %q", line)
+			}
 		}
 	})
 }
@@ -197,7 +364,9 @@ func TestNeeds(t *testing.T) {
 		{Options{Format: Table}, Needs{Hostname: true}},
 		{Options{Format: Table, CgroupID: true}, Needs{}},
 		{Options{Format: Wide, CgroupID: true}, Needs{Details: true, Containers: true}},
-		{Options{Format: JSON}, Needs{Hostname: true, Details: true, Containers: true}},
+		{Options{Format: JSON}, Needs{Hostname: true, Details: true, Containers: true, File: true}},
+		{Options{Format: JSON, FullPath: true}, Needs{Hostname: true, Details: true, Containers: true, File: true}},
+		{Options{Format: Wide, CgroupID: true, FullPath: true}, Needs{Details: true, Containers: true, File: true}},
 		{Options{Columns: []string{"comm", "lat"}}, Needs{Details: true, Latency: true}},
 	} {
 		if got, err := c.o.Needs(); got != c.want || err != nil {
@@ -209,10 +378,10 @@ func TestNeeds(t *testing.T) {
 func TestLimit(t *testing.T) {
 	var out bytes.Buffer
 	w := fixed(&out, Options{Limit: 2})
-	if err := w.Event(records[0], nil); err != nil {
+	if err := w.Event(records[0], nil, nil); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.Event(records[1], nil); !errors.Is(err, ErrEnough) {
+	if err := w.Event(records[1], nil, nil); !errors.Is(err, ErrEnough) {
 		t.Fatalf("the last event gave %v", err)
 	}
 	_ = w.Flush()
@@ -224,19 +393,36 @@ func TestLimit(t *testing.T) {
 // The longest lines there can be are written when the buffer is full, and never
 // make it grow.
 func TestBufferNeverGrows(t *testing.T) {
-	worst := sent("openat", strings.Repeat("\xff", 15), strings.Repeat("\xff", 64),
-		func(r *bpf.Record) { r.Details.Target = bpf.TargetPath }, strings.Repeat("\x01", 4096))
-	for _, format := range []Format{Table, Wide, JSON} {
-		var out bytes.Buffer
-		w := fixed(&out, Options{Format: format})
-		header, room := out.Len(), cap(w.buffer)
-		for range 1000 {
-			if err := w.Event(worst, nil); err != nil {
-				t.Fatal(err)
+	// Of the bytes that become six characters one is no UTF-8, so that there is base64.
+	path := append(bytes.Repeat([]byte{1}, bpf.TextMax-1), 0xff)
+	comm, hostname := strings.Repeat("\xff", 15), strings.Repeat("\xff", 64)
+	longest := bpf.Address{IP: netip.MustParseAddr("1111:1111:1111:1111:1111:1111:1111:1111"), Zone: 1 << 31, Port: 65535}
+	ranged := bpf.Draft{Details: &bpf.Details{NumClosed: 1 << 31}}
+	for len(ranged.Closed) < 2*bpf.TextMax/int(unsafe.Sizeof(bpf.Details{})) {
+		ranged.Closed = append(ranged.Closed, bpf.Draft{Details: socket(1<<30, 10, 3, 65535), Peer: longest, Local: longest})
+	}
+	for name, worst := range map[string]*bpf.Record{
+		"two paths":    sent("openat", comm, hostname, bpf.Draft{Details: &bpf.Details{Target: bpf.TargetFile}, Given: path, Name: path}),
+		"a namespace":  sent("close", comm, hostname, bpf.Draft{Details: &bpf.Details{Target: bpf.TargetNamespace}, Name: path}),
+		"two sockets":  sent("close", comm, hostname, bpf.Draft{Details: socket(1, 1, 1, 0), Peer: bpf.Address{Unix: path}, Local: bpf.Address{Unix: path}}),
+		"many sockets": sent("close_range", comm, hostname, ranged),
+	} {
+		for _, format := range []Format{Table, Wide, JSON} {
+			var out bytes.Buffer
+			w := fixed(&out, Options{Format: format})
+			header, room := out.Len(), cap(w.buffer)
+			for range 1000 {
+				before := len(w.buffer)
+				if err := w.Event(worst, containers[0], containers[2]); err != nil {
+					t.Fatal(err)
+				}
+				if line := len(w.buffer) - before; line >= lineMax {
+					t.Fatalf("%s, %s: a line of %d bytes", name, format, line)
+				}
 			}
-		}
-		if out.Len() == header || cap(w.buffer) != room {
-			t.Errorf("%s: %d bytes written, room for %d became %d", format, out.Len(), room, cap(w.buffer))
+			if out.Len() == header || cap(w.buffer) != room {
+				t.Errorf("%s, %s: %d bytes written, room for %d became %d", name, format, out.Len(), room, cap(w.buffer))
+			}
 		}
 	}
 }
@@ -256,7 +442,7 @@ func (b *brokenAfter) Write(p []byte) (int, error) {
 func TestCountsWhatWasWritten(t *testing.T) {
 	w := fixed(&brokenAfter{n: 300}, Options{})
 	for range 10 {
-		_ = w.Event(records[0], nil)
+		_ = w.Event(records[0], nil, nil)
 	}
 	if err := w.Flush(); !errors.Is(err, io.ErrClosedPipe) {
 		t.Errorf("flush gave %v", err)
@@ -270,7 +456,7 @@ func TestNoAllocations(t *testing.T) {
 	for _, format := range []Format{Table, Wide, JSON} {
 		w := fixed(io.Discard, Options{Format: format})
 		for _, r := range records {
-			if n := testing.AllocsPerRun(1000, func() { _ = w.Event(r, nil) }); n != 0 {
+			if n := testing.AllocsPerRun(1000, func() { _ = w.Event(r, nil, containers[0]) }); n != 0 {
 				t.Errorf("%s: %v allocations for %s", format, n, bpf.Syscalls[r.Syscall].Name)
 			}
 		}
@@ -306,7 +492,7 @@ func TestClockStep(t *testing.T) {
 	for _, step := range []int64{0, 3600 * second, -60 * second} {
 		before := realtimeOffset()
 		realtimeOffset = func() int64 { return before + step }
-		if err := errors.Join(w.Event(records[0], nil), w.Flush()); err != nil {
+		if err := errors.Join(w.Event(records[0], nil, nil), w.Flush()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -318,12 +504,13 @@ func TestClockStep(t *testing.T) {
 // BenchmarkFormats writes what most programs do: one file opened and closed after
 // the other.
 func BenchmarkFormats(b *testing.B) {
-	opened := sent("openat", "nginx", "6643ca763e3e", func(r *bpf.Record) {
-		r.Ret, r.Details.Target, r.Details.Flags = 10, bpf.TargetPath, 0o2000000
-	}, "/var/www/html/index.html")
-	closed := sent("close", "nginx", "6643ca763e3e", func(r *bpf.Record) {
-		r.Details.FD, r.Details.Target, r.Details.FileMode = 10, bpf.TargetFile, 0o100644
-	}, "/var/www/html/index.html")
+	path := []byte("/var/www/html/index.html")
+	opened := sent("openat", "nginx", "6643ca763e3e", bpf.Draft{
+		Event: bpf.Event{Ret: 10}, Details: &bpf.Details{Target: bpf.TargetPath, Flags: 0o2000000}, Given: path,
+	})
+	closed := sent("close", "nginx", "6643ca763e3e", bpf.Draft{
+		Details: &bpf.Details{FD: 10, Target: bpf.TargetFile, FileMode: 0o100644}, Name: path,
+	})
 	for _, format := range []Format{Table, Wide, JSON} {
 		b.Run(string(format), func(b *testing.B) {
 			w := fixed(io.Discard, Options{Format: format})
@@ -331,7 +518,7 @@ func BenchmarkFormats(b *testing.B) {
 			i := 0
 			b.ReportAllocs()
 			for b.Loop() {
-				_ = w.Event(pair[i&1], nil)
+				_ = w.Event(pair[i&1], nil, nil)
 				i++
 			}
 		})

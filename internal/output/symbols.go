@@ -81,6 +81,8 @@ func hasMode(flags uint32) bool {
 
 var acceptFlags = []symbol{{unix.SOCK_CLOEXEC, "SOCK_CLOEXEC"}, {unix.SOCK_NONBLOCK, "SOCK_NONBLOCK"}}
 
+var dup3Flags = []symbol{{unix.O_CLOEXEC, "O_CLOEXEC"}}
+
 var closeRangeFlags = []symbol{{unix.CLOSE_RANGE_UNSHARE, "CLOSE_RANGE_UNSHARE"}, {unix.CLOSE_RANGE_CLOEXEC, "CLOSE_RANGE_CLOEXEC"}}
 
 var resolveFlags = []symbol{
@@ -132,32 +134,110 @@ func Errno(name string) uint32 {
 	return 0
 }
 
-// families are the names of address families that programs use; linux/socket.h.
+// families are the names of address families that programs use, without AF_;
+// linux/socket.h.
 var families = map[uint16]string{
-	unix.AF_UNIX:      "AF_UNIX",
-	unix.AF_INET:      "AF_INET",
-	unix.AF_INET6:     "AF_INET6",
-	unix.AF_NETLINK:   "AF_NETLINK",
-	unix.AF_PACKET:    "AF_PACKET",
-	unix.AF_VSOCK:     "AF_VSOCK",
-	unix.AF_BLUETOOTH: "AF_BLUETOOTH",
-	unix.AF_ALG:       "AF_ALG",
-	unix.AF_CAN:       "AF_CAN",
-	unix.AF_TIPC:      "AF_TIPC",
-	unix.AF_XDP:       "AF_XDP",
-	unix.AF_QIPCRTR:   "AF_QIPCRTR",
-	unix.AF_KEY:       "AF_KEY",
-	unix.AF_IUCV:      "AF_IUCV",
-	unix.AF_SMC:       "AF_SMC",
-	unix.AF_NFC:       "AF_NFC",
-	unix.AF_UNSPEC:    "AF_UNSPEC",
+	unix.AF_UNIX:      "UNIX",
+	unix.AF_INET:      "INET",
+	unix.AF_INET6:     "INET6",
+	unix.AF_NETLINK:   "NETLINK",
+	unix.AF_PACKET:    "PACKET",
+	unix.AF_VSOCK:     "VSOCK",
+	unix.AF_BLUETOOTH: "BLUETOOTH",
+	unix.AF_ALG:       "ALG",
+	unix.AF_CAN:       "CAN",
+	unix.AF_TIPC:      "TIPC",
+	unix.AF_XDP:       "XDP",
+	unix.AF_QIPCRTR:   "QIPCRTR",
+	unix.AF_KEY:       "KEY",
+	unix.AF_IUCV:      "IUCV",
+	unix.AF_SMC:       "SMC",
+	unix.AF_NFC:       "NFC",
+	unix.AF_UNSPEC:    "UNSPEC",
 }
 
-func appendFamily(b []byte, family uint16) []byte {
-	if name, ok := families[family]; ok {
+func appendFamily(b []byte, family uint16) []byte { return appendNamed(b, "AF_", families, family) }
+
+// appendNamed appends prefix and the name of a number, or the number itself where it
+// has none.
+func appendNamed(b []byte, prefix string, names map[uint16]string, number uint16) []byte {
+	b = append(b, prefix...)
+	if name, ok := names[number]; ok {
 		return append(b, name...)
 	}
-	return strconv.AppendUint(append(b, "AF_"...), uint64(family), 10)
+	return strconv.AppendUint(b, uint64(number), 10)
+}
+
+// ipProtocols are the names of protocols of IPv4 and IPv6; linux/in.h.
+var ipProtocols = map[uint16]string{
+	unix.IPPROTO_ICMP:    "icmp",
+	unix.IPPROTO_TCP:     "tcp",
+	unix.IPPROTO_UDP:     "udp",
+	unix.IPPROTO_DCCP:    "dccp",
+	unix.IPPROTO_ICMPV6:  "icmpv6",
+	unix.IPPROTO_SCTP:    "sctp",
+	unix.IPPROTO_UDPLITE: "udplite",
+	unix.IPPROTO_MPTCP:   "mptcp",
+}
+
+// socketTypes are the names of types of sockets; linux/net.h.
+var socketTypes = map[uint16]string{
+	unix.SOCK_STREAM:    "stream",
+	unix.SOCK_DGRAM:     "dgram",
+	unix.SOCK_SEQPACKET: "seqpacket",
+}
+
+// netlinks are the names of protocols of netlink; linux/netlink.h.
+var netlinks = map[uint16]string{
+	unix.NETLINK_ROUTE:          "route",
+	unix.NETLINK_USERSOCK:       "usersock",
+	unix.NETLINK_SOCK_DIAG:      "sock-diag",
+	unix.NETLINK_XFRM:           "xfrm",
+	unix.NETLINK_SELINUX:        "selinux",
+	unix.NETLINK_ISCSI:          "iscsi",
+	unix.NETLINK_AUDIT:          "audit",
+	unix.NETLINK_FIB_LOOKUP:     "fib-lookup",
+	unix.NETLINK_CONNECTOR:      "connector",
+	unix.NETLINK_NETFILTER:      "netfilter",
+	unix.NETLINK_KOBJECT_UEVENT: "kobject-uevent",
+	unix.NETLINK_GENERIC:        "generic",
+	unix.NETLINK_SCSITRANSPORT:  "scsitransport",
+	unix.NETLINK_RDMA:           "rdma",
+	unix.NETLINK_CRYPTO:         "crypto",
+}
+
+// appendProtocol appends the name of a socket's protocol, or nothing if it has none.
+func appendProtocol(b []byte, d *bpf.Details) []byte {
+	if d.SocketType == 0 {
+		return b
+	}
+	switch d.Family {
+	case unix.AF_INET, unix.AF_INET6:
+		return appendIPProtocol(b, d)
+	case unix.AF_UNIX:
+		return appendNamed(b, "unix-", socketTypes, uint16(d.SocketType))
+	case unix.AF_VSOCK:
+		return appendNamed(b, "vsock-", socketTypes, uint16(d.SocketType))
+	case unix.AF_NETLINK:
+		return appendNamed(b, "netlink-", netlinks, d.Protocol)
+	}
+	return b
+}
+
+// appendIPProtocol appends the name of a protocol of IPv4 or IPv6. A raw socket of TCP
+// speaks no TCP by itself, and has a number as the others.
+func appendIPProtocol(b []byte, d *bpf.Details) []byte {
+	raw := d.SocketType == unix.SOCK_RAW
+	isICMP := d.Protocol == unix.IPPROTO_ICMP || d.Protocol == unix.IPPROTO_ICMPV6
+	switch name := ipProtocols[d.Protocol]; {
+	case name != "" && (!raw || isICMP):
+		return append(b, name...)
+	case raw:
+		b = append(b, "raw-"...)
+	default:
+		b = append(b, "ip-"...)
+	}
+	return strconv.AppendUint(b, uint64(d.Protocol), 10)
 }
 
 // fileTypes are the names of the types in st_mode, which are its upper bits;
@@ -186,8 +266,8 @@ func targetType(r *bpf.Record) string {
 		return "pipe"
 	case bpf.TargetMemfd:
 		return "memfd"
-	case bpf.TargetAnonymous:
-		return "anonymous"
+	case bpf.TargetNamespace:
+		return "namespace"
 	}
 	return ""
 }

@@ -10,6 +10,7 @@ import (
 type table struct {
 	columns   []Column
 	clock     clock
+	fullPath  bool       // of opens, where it is known
 	container *Container // of the row that is being written
 	// Most events come from the process that the one before came from: cells
 	// that are the same are copied from its row, which is in the same buffer.
@@ -26,8 +27,8 @@ type row struct {
 
 const noRow = -1
 
-func newTable(columns []Column, c clock) *table {
-	t := &table{columns: columns, clock: c, before: row{start: noRow, ends: make([]int, len(columns))}}
+func newTable(columns []Column, c clock, fullPath bool) *table {
+	t := &table{columns: columns, clock: c, fullPath: fullPath, before: row{start: noRow, ends: make([]int, len(columns))}}
 	for i := range t.columns {
 		if t.columns[i].Name == "time" {
 			t.columns[i].width = t.clock.width()
@@ -46,7 +47,7 @@ func (t *table) header(b []byte) []byte {
 	return append(b[:len(b)-1], '\n')
 }
 
-func (t *table) event(b []byte, r *bpf.Record, c *Container) []byte {
+func (t *table) event(b []byte, r *bpf.Record, c, _ *Container) []byte {
 	t.container = c
 	changed := t.changed(r.Event)
 	start, before, ends := len(b), t.before.start, t.before.ends

@@ -24,31 +24,41 @@ func (v version) before(w version) bool {
 	return v.major < w.major || v.major == w.major && v.minor < w.minor
 }
 
-// checkKernel finds what is missing before the kernel refuses it in words that
-// help nobody.
-func checkKernel() error {
-	var name unix.Utsname
-	if err := unix.Uname(&name); err != nil {
-		return fmt.Errorf("ask for the kernel's version: %w", err)
-	}
-	if err := checkRelease(unix.ByteSliceToString(name.Release[:])); err != nil {
-		return err
-	}
-	if err := checkBTF(vmlinuxBTF); err != nil {
-		return err
-	}
-	return checkCapabilities()
+// kernel is what must be known of the running kernel.
+type kernel struct {
+	release    version
+	preemption preemption
 }
 
-func checkRelease(release string) error {
+// checkKernel finds what is missing, so that the user gets a reason instead of a bare
+// errno.
+func checkKernel() (k kernel, err error) {
+	var name unix.Utsname
+	if err := unix.Uname(&name); err != nil {
+		return k, fmt.Errorf("ask for the kernel's version: %w", err)
+	}
+	if k.release, err = checkRelease(unix.ByteSliceToString(name.Release[:])); err != nil {
+		return k, err
+	}
+	if err := checkBTF(vmlinuxBTF); err != nil {
+		return k, err
+	}
+	if err := checkCapabilities(); err != nil {
+		return k, err
+	}
+	k.preemption = preemptionOf(unix.ByteSliceToString(name.Version[:]), readPreemptionMode)
+	return k, nil
+}
+
+func checkRelease(release string) (version, error) {
 	v, err := parseRelease(release)
 	if err != nil {
-		return err
+		return v, err
 	}
 	if v.before(oldest) {
-		return fmt.Errorf("kernel %s is too old: copenclose needs %s or later", release, oldest)
+		return v, fmt.Errorf("kernel %s is too old: copenclose needs %s or later", release, oldest)
 	}
-	return nil
+	return v, nil
 }
 
 // parseRelease reads the first two numbers of a release like 6.1.0-49-cloud-amd64.
@@ -100,7 +110,7 @@ var errPrivilege = errors.New("not permitted to trace: run as root (sudo), or wi
 func explain(err error) error {
 	switch {
 	case errors.Is(err, unix.EPERM):
-		return fmt.Errorf("the kernel does not permit it (a locked-down kernel takes --attach tracepoint, a container needs --privileged): %w", err)
+		return fmt.Errorf("the kernel does not permit it (a locked-down kernel takes --attach tracepoint and perf, a container needs --privileged): %w", err)
 	case errors.Is(err, unix.ENOMEM):
 		return fmt.Errorf("no memory for the buffer, try a smaller --buffer-size: %w", err)
 	}

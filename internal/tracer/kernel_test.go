@@ -20,7 +20,7 @@ func TestCheckRelease(t *testing.T) {
 		"linux":                "is not like 6.1",
 		"6":                    "is not like 6.1",
 	} {
-		err := checkRelease(release)
+		_, err := checkRelease(release)
 		if (says == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), says) {
 			t.Errorf("%q: %v, want %q", release, err, says)
 		}

@@ -4,7 +4,6 @@ import (
 	"io"
 	"slices"
 	"testing"
-	"unsafe"
 
 	"github.com/copenclose/copenclose/bpf"
 	"github.com/copenclose/copenclose/internal/output"
@@ -21,20 +20,22 @@ func lines(t testing.TB, format output.Format) (r *ringInMemory, w *output.Write
 	if err != nil {
 		t.Fatal(err)
 	}
-	const path = "/var/www/html/index.html"
-	head := recordSize + int(unsafe.Sizeof(bpf.Details{}))
-	r = newRingInMemory(8 << 20)
-	for r.head+uint64(ringHeader+head+len(path)+8) <= r.mask+1 {
-		payload := make([]byte, recordSize)
-		payload[unsafe.Offsetof(bpf.Event{}.Syscall)] = byte(slices.IndexFunc(bpf.Syscalls[:], func(s bpf.Syscall) bool {
-			return s.Name == []string{"openat", "close"}[n%2]
-		}))
+	path := []byte("/var/www/html/index.html")
+	var pair [2][]byte
+	for i, name := range []string{"openat", "close"} {
+		syscall := slices.IndexFunc(bpf.Syscalls[:], func(s bpf.Syscall) bool { return s.Name == name })
+		d := bpf.Draft{Event: bpf.Event{Syscall: uint8(syscall)}}
 		if format != output.Table {
-			payload = append(append(payload, make([]byte, head-recordSize)...), path...)
-			payload[head-4] = byte(len(path)) // text_len
-			payload[recordSize+int(unsafe.Offsetof(bpf.Details{}.Target))] = byte(bpf.TargetPath)
+			d.Details = &bpf.Details{Target: []bpf.Target{bpf.TargetPath, bpf.TargetFile}[i]}
+			if d.Name = path; i == 0 {
+				d.Given, d.Name = path, nil
+			}
 		}
-		r.put(payload, 0)
+		pair[i] = d.Append(nil)
+	}
+	r = newRingInMemory(8 << 20)
+	for r.head+uint64(ringHeader+len(pair[0])+8) <= r.mask+1 {
+		r.put(pair[n%2], 0)
 		n++
 	}
 	return r, w, n
@@ -43,7 +44,7 @@ func lines(t testing.TB, format output.Format) (r *ringInMemory, w *output.Write
 // write has the lines of all records written, as Tracer.Run does.
 func (r *ringInMemory) write(w *output.Writer) (n int, err error) {
 	r.read = 0
-	if n, err = r.drain(func(record *bpf.Record) error { return w.Event(record, nil) }); err != nil {
+	if n, err = r.drain(func(record *bpf.Record) error { return w.Event(record, nil, nil) }); err != nil {
 		return n, err
 	}
 	return n, w.Flush()

@@ -46,7 +46,9 @@ var discard = log.New(io.Discard, "", 0)
 type object struct {
 	module   *libbpfgo.Module
 	programs []*libbpfgo.BPFProg
+	handlers []handler
 	links    []*libbpfgo.BPFLink
+	attached []int // files that keep programs attached without a link
 	nonce    uint64
 	syscalls uint32 // a bit for each index of bpf.Syscalls that is traced
 	shared   *bpf.Shared
@@ -121,7 +123,8 @@ func (o *object) configure(cfg Config, way Way) error {
 	constants["want_hostname"] = cfg.Hostname
 	constants["want_details"] = cfg.Details
 	constants["want_latency"] = cfg.Latency
-	constants["want_opened_path"] = cfg.OpenedPath
+	constants["want_file"] = cfg.File
+	constants["follow"] = cfg.Filter.FollowChildren
 	constants["use_ring_buffer"] = cfg.Buffer == Ring
 	constants["traced"] = o.syscalls
 	constants["knock"] = o.nonce
@@ -147,9 +150,12 @@ func (o *object) chooseMaps(cfg Config) error {
 	}{
 		{bpf.RingMap, cfg.Buffer == Ring, cfg.BufferSize},
 		{bpf.PerfMap, cfg.Buffer == Perf, cpus},
-		{bpf.SlotsMap, cfg.slots() > 0, cfg.slots()},
-		{bpf.FreeSlotsMap, cfg.slots() > 0, cfg.slots()},
-		{bpf.EnteredMap, cfg.usesSlots(), 0},
+		{bpf.SlotsMap, cfg.freeSlots(cpus) > 0, bpf.ClosingSlots + cfg.freeSlots(cpus)},
+		{bpf.FreeSlotsMap, cfg.freeSlots(cpus) > 0, cfg.freeSlots(cpus)},
+		{bpf.ClosingSlotsMap, cfg.usesSlots(), 0},
+		{bpf.ClosingMap, cfg.usesSlots(), 0},
+		{bpf.EnteredMap, cfg.Latency, 0},
+		{bpf.ConnectingMap, o.watchesConnects(cfg), 0},
 		{bpf.IDsMap, len(cfg.Filter.ids()) > 0 || cfg.Filter.Command, 0},
 		{bpf.CommsMap, len(cfg.Filter.Comms) > 0, 0},
 		{bpf.PathsMap, len(cfg.Filter.Paths) > 0, 0},
@@ -174,39 +180,38 @@ func (o *object) chooseMaps(cfg Config) error {
 // this kernel need, and notes which syscalls they trace.
 func (o *object) choosePrograms(cfg Config, way Way) error {
 	for i, s := range bpf.Syscalls {
-		if s.Exists() && (len(cfg.Syscalls) == 0 || slices.Contains(cfg.Syscalls, s.Name)) {
+		if s.Exists() && (len(cfg.Syscalls) == 0 || slices.Contains(cfg.Syscalls, s.Name)) && (!s.IfCloses || cfg.usesSlots()) {
 			o.syscalls |= 1 << i
 		}
 	}
-	onTracepoint := way == Tracepoint
-	err := errors.Join(
-		o.chooseProgram(bpf.SysExitProgram, onTracepoint),
-		o.chooseProgram(bpf.SysEnterProgram, onTracepoint && (cfg.Latency || cfg.usesSlots() && o.traces("close"))),
-		o.chooseProgram(bpf.ForkProgram, cfg.Filter.FollowChildren),
-		o.chooseProgram(bpf.ExecProgram, cfg.Filter.Command),
-		o.chooseProgram(bpf.ExitProgram, cfg.Filter.FollowChildren),
-		o.chooseProgram(bpf.MkdirProgram, cfg.Cgroups),
-		o.chooseProgram(bpf.RmdirProgram, cfg.Cgroups),
-	)
-	for i, s := range bpf.Syscalls {
-		wanted := o.syscalls&(1<<i) != 0
-		atEntry := wanted && (cfg.Latency || cfg.usesSlots() && s.Name == "close")
-		found, handlerErr := o.chooseHandlers(s, wanted && !onTracepoint, atEntry && !onTracepoint)
-		err = errors.Join(err, handlerErr)
-		if wanted && !onTracepoint && !found {
-			// An older kernel without this syscall.
-			o.syscalls &^= 1 << i
-		}
-	}
-	bySocketcall := !onTracepoint && (o.traces("accept") || o.traces("accept4") || o.traces("connect"))
-	_, socketcallErr := o.chooseHandlers(bpf.Socketcall, bySocketcall, bySocketcall && cfg.Latency)
-	if err = errors.Join(err, socketcallErr); err != nil {
+	if err := o.chooseHandlers(cfg, way); err != nil {
 		return err
 	}
 	if o.syscalls == 0 {
-		return fmt.Errorf("the kernel has no handler like %s to trace", handlers64("close")[0])
+		return errors.New("the kernel has none of these syscalls, or they are shown only with -o wide and -o json")
 	}
-	return nil
+	atEntry := cfg.Latency || cfg.usesSlots() && slices.ContainsFunc(o.traced(), bpf.Syscall.Closes)
+	return errors.Join(
+		o.chooseProgram(bpf.HandlersReturnProgram, way == Kprobe),
+		o.chooseProgram(bpf.HandlersEnterProgram, way == Kprobe && atEntry),
+		o.chooseProgram(bpf.SysExitProgram, way == Tracepoint),
+		o.chooseProgram(bpf.SysEnterProgram, way == Tracepoint && atEntry),
+		o.chooseProgram(bpf.PerfSysExitProgram, way == PerfTracepoint),
+		o.chooseProgram(bpf.PerfSysEnterProgram, way == PerfTracepoint && atEntry),
+		o.chooseProgram(bpf.SignalProgram, true),
+		o.chooseProgram(bpf.ExitProgram, true),
+		o.chooseProgram(bpf.StateProgram, o.watchesConnects(cfg)),
+		o.chooseProgram(bpf.ForkProgram, cfg.Filter.FollowChildren),
+		o.chooseProgram(bpf.ExecProgram, cfg.Filter.Command),
+		o.chooseProgram(bpf.MkdirProgram, cfg.Cgroups),
+		o.chooseProgram(bpf.RmdirProgram, cfg.Cgroups),
+	)
+}
+
+// watchesConnects reports whether the outcome of connects is recorded. A filter of
+// paths lets none of them pass.
+func (o *object) watchesConnects(cfg Config) bool {
+	return cfg.Details && len(cfg.Filter.Paths) == 0 && o.traces("connect")
 }
 
 func (o *object) traces(name string) bool {
@@ -223,39 +228,62 @@ func (o *object) traced() (traced []bpf.Syscall) {
 	return traced
 }
 
-// chooseHandlers aims the programs for one syscall at the functions that handle
-// it. It tells whether the kernel has one for 64-bit programs; where it has none
-// for 32-bit ones, there are no such calls.
-func (o *object) chooseHandlers(s bpf.Syscall, atExit, atEntry bool) (found bool, err error) {
-	for _, p := range []struct {
-		abi       bpf.ABI
-		functions []string
-	}{{bpf.ABI64, handlers64(s.Name)}, {bpf.ABI32, handlers32(s.Name)}} {
-		if p.abi == bpf.ABI64 && s == bpf.Socketcall {
-			continue
-		}
-		has, exitErr := o.chooseHandler(s.ExitProgram(p.abi), atExit, p.functions)
-		_, entryErr := o.chooseHandler(s.EntryProgram(p.abi), atEntry, p.functions)
-		if err := errors.Join(exitErr, entryErr); err != nil {
-			return false, err
-		}
-		found = found || has && p.abi == bpf.ABI64
-	}
-	return found, nil
+// handler is a function of the kernel that handles a syscall.
+type handler struct {
+	syscall  bpf.Syscall
+	abi      bpf.ABI
+	function string
 }
 
-// chooseHandler aims a program at the first of functions that the kernel has.
-func (o *object) chooseHandler(name string, wanted bool, functions []string) (found bool, err error) {
-	program, err := o.module.GetProgram(name)
+// chooseHandlers finds the functions that handle the syscalls that are traced, if way
+// is on functions; for fentry it leaves a program for each of them to load.
+func (o *object) chooseHandlers(cfg Config, way Way) error {
+	onFunctions, load := way == Fentry || way == Kprobe, way == Fentry
+	for i, s := range bpf.Syscalls {
+		wanted := onFunctions && o.syscalls&(1<<i) != 0
+		atEntry := cfg.Latency || cfg.usesSlots() && s.Closes()
+		if found, err := o.chooseHandler(s, bpf.ABI64, wanted, load, atEntry); err != nil {
+			return err
+		} else if wanted && !found {
+			// An older kernel without this syscall.
+			o.syscalls &^= 1 << i
+		}
+		// Where it has none for 32-bit programs, there are no such calls.
+		if _, err := o.chooseHandler(s, bpf.ABI32, wanted, load, atEntry); err != nil {
+			return err
+		}
+	}
+	bySocketcall := onFunctions && (o.traces("accept") || o.traces("accept4") || o.traces("connect"))
+	_, err := o.chooseHandler(bpf.Socketcall, bpf.ABI32, bySocketcall, load, cfg.Latency)
+	return err
+}
+
+// chooseHandler aims the programs for a syscall at the first of its functions that
+// the kernel has. What is not loaded is aimed all the same, to know whether it has one.
+func (o *object) chooseHandler(s bpf.Syscall, abi bpf.ABI, wanted, load, atEntry bool) (found bool, err error) {
+	exit, err := o.module.GetProgram(s.ExitProgram(abi))
 	if err != nil {
 		return false, err
 	}
-	for _, function := range functions {
-		if wanted && program.SetAttachTarget(0, function) == nil {
-			return true, o.chooseProgram(name, true)
-		}
+	entry, err := o.module.GetProgram(s.EntryProgram(abi))
+	if err != nil {
+		return false, err
 	}
-	return false, o.chooseProgram(name, false)
+	for _, function := range handlers(s.Name, abi) {
+		if !wanted || exit.SetAttachTarget(0, function) != nil {
+			continue
+		}
+		o.handlers = append(o.handlers, handler{s, abi, function})
+		if err := entry.SetAttachTarget(0, function); err != nil {
+			return false, err
+		}
+		found = true
+		break
+	}
+	return found, errors.Join(
+		o.chooseProgram(s.ExitProgram(abi), found && load),
+		o.chooseProgram(s.EntryProgram(abi), found && load && atEntry),
+	)
 }
 
 func (o *object) chooseProgram(name string, wanted bool) error {
@@ -270,23 +298,20 @@ func (o *object) chooseProgram(name string, wanted bool) error {
 	return nil
 }
 
-// handlers64 are the functions that handle a syscall of a 64-bit program; the
-// names are made by SYSCALL_DEFINE in arch/*/include/asm/syscall_wrapper.h.
-func handlers64(syscall string) []string {
-	if runtime.GOARCH == "arm64" {
+// handlers are the functions that may handle a syscall, the likelier first; the names
+// are made by SYSCALL_DEFINE in arch/*/include/asm/syscall_wrapper.h. Where a syscall
+// has a compat handler, 32-bit programs do not call the plain one. On arm64 those
+// without one go through the same functions as 64-bit programs.
+func handlers(syscall string, abi bpf.ABI) []string {
+	switch {
+	case runtime.GOARCH == "arm64" && abi == bpf.ABI32:
+		return []string{"__arm64_compat_sys_" + syscall}
+	case runtime.GOARCH == "arm64":
 		return []string{"__arm64_sys_" + syscall}
+	case abi == bpf.ABI32:
+		return []string{"__ia32_compat_sys_" + syscall, "__ia32_sys_" + syscall}
 	}
 	return []string{"__x64_sys_" + syscall}
-}
-
-// handlers32 are those of a 32-bit program, the likelier first: where a syscall
-// has a compat handler, the plain one is not called. On arm64 the rest goes
-// through the same functions as for 64-bit programs.
-func handlers32(syscall string) []string {
-	if runtime.GOARCH == "arm64" {
-		return []string{"__arm64_compat_sys_" + syscall}
-	}
-	return []string{"__ia32_compat_sys_" + syscall, "__ia32_sys_" + syscall}
 }
 
 func (o *object) load(cfg Config) error {
@@ -343,27 +368,61 @@ func put[K, V any](o *object, name string, key K, value V) error {
 
 // fill puts into the maps what must be there before the first event.
 func (o *object) fill(cfg Config) error {
-	if cfg.slots() > 0 {
-		fd := o.mapFD(bpf.FreeSlotsMap)
-		for slot := range uint32(cfg.slots()) {
-			// A queue has no keys, which libbpfgo does not know.
-			if C.bpf_map_update_elem(C.int(fd), nil, unsafe.Pointer(&slot), 0) != 0 {
-				return errors.New("fill the queue of free slots")
-			}
-		}
+	cpus, err := libbpfgo.NumPossibleCPUs()
+	if err == nil {
+		err = o.push(bpf.ClosingSlotsMap, 0, cfg.closingSlots())
+	}
+	if err == nil {
+		err = o.push(bpf.FreeSlotsMap, bpf.ClosingSlots, cfg.freeSlots(cpus))
+	}
+	if err != nil {
+		return fmt.Errorf("fill the stacks of slots: %w", err)
 	}
 	return cfg.Filter.fill(o)
 }
 
-func (o *object) attach() error {
-	for _, program := range o.programs {
-		link, err := program.AttachGeneric()
-		if err != nil {
-			return fmt.Errorf("attach %s: %w", program.Name(), err)
+// push puts n numbers on a stack, which has no keys; libbpfgo does not know those.
+func (o *object) push(name string, first, n int) error {
+	for number := uint32(first); number < uint32(first+n); number++ {
+		if _, err := C.bpf_map_update_elem(C.int(o.mapFD(name)), nil, unsafe.Pointer(&number), 0); err != nil {
+			return err
 		}
-		o.links = append(o.links, link)
 	}
 	return nil
+}
+
+func (o *object) attach() error {
+	for _, program := range o.programs {
+		if err := o.attachProgram(program); err != nil {
+			return fmt.Errorf("attach %s: %w", program.Name(), err)
+		}
+	}
+	return nil
+}
+
+func (o *object) attachProgram(program *libbpfgo.BPFProg) error {
+	var fd int
+	var err error
+	switch program.Name() {
+	case bpf.HandlersReturnProgram:
+		fd, err = o.attachToHandlers(program, atReturn)
+	case bpf.HandlersEnterProgram:
+		fd, err = o.attachToHandlers(program, 0)
+	case bpf.PerfSysExitProgram:
+		fd, err = attachToEvent(program, "raw_syscalls/sys_exit")
+	case bpf.PerfSysEnterProgram:
+		fd, err = attachToEvent(program, "raw_syscalls/sys_enter")
+	default:
+		link, err := program.AttachGeneric()
+		if err == nil {
+			o.links = append(o.links, link)
+		}
+		return err
+	}
+	if err == nil {
+		o.attached = append(o.attached, fd)
+	}
+	return err
 }
 
 // knock makes each traced call once, in a way that cannot succeed. The programs
@@ -393,6 +452,10 @@ func (o *object) detach() {
 		_ = link.Destroy()
 	}
 	o.links = nil
+	for _, fd := range o.attached {
+		_ = unix.Close(fd)
+	}
+	o.attached = nil
 	// Programs run in RCU read-side sections, and this waits for all of them:
 	// in the kernel it is synchronize_rcu().
 	_, _, _ = unix.Syscall(unix.SYS_MEMBARRIER, membarrierGlobal, 0, 0)
@@ -415,6 +478,7 @@ func (o *object) counts() (Counts, error) {
 	for _, cpu := range unsafe.Slice((*bpf.Counters)(unsafe.Pointer(&value[0])), len(value)/int(unsafe.Sizeof(bpf.Counters{}))) {
 		c.Filtered += cpu.Filtered
 		c.Lost += cpu.Lost
+		c.Unfollowed += cpu.Unfollowed
 	}
 	for _, program := range o.programs {
 		var info C.struct_bpf_prog_info
@@ -426,7 +490,7 @@ func (o *object) counts() (Counts, error) {
 }
 
 func (o *object) close() {
-	if o.links != nil {
+	if o.links != nil || o.attached != nil {
 		o.detach()
 	}
 	for _, m := range o.mappings {

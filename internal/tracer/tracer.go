@@ -37,16 +37,6 @@ const (
 	gatherMax = 16 * time.Millisecond
 )
 
-// A Way is how the programs are attached.
-type Way string
-
-// The ways there are. Auto takes Fentry where the kernel accepts it.
-const (
-	AutoWay    Way = "auto"
-	Fentry     Way = "fentry"
-	Tracepoint Way = "tracepoint"
-)
-
 // A BufferKind is what carries the records.
 type BufferKind string
 
@@ -66,7 +56,7 @@ type Config struct {
 	Hostname   bool     // fill in Event.Hostname
 	Details    bool     // send Details with each event
 	Latency    bool     // and in them how long the call took
-	OpenedPath bool     // and of opens the absolute path of the file, not the path as given
+	File       bool     // and of opens also the absolute path of the file
 	Filter     Filter
 	Cgroups    bool        // tell the Sink of cgroups that are made and removed
 	Log        *log.Logger // libbpf's words and our own; nil for silence
@@ -76,16 +66,21 @@ type Config struct {
 // details, or details decide whether they are sent.
 func (cfg *Config) usesSlots() bool { return cfg.Details || len(cfg.Filter.Paths) > 0 }
 
-// slots is how many slots there must be: a close holds one while it is under way,
-// news of a cgroup for an instant.
-func (cfg *Config) slots() int {
-	switch {
-	case cfg.usesSlots():
-		return bpf.Slots
-	case cfg.Cgroups:
-		return 16
+// freeSlots is how many slots there must be for an instant: a program can interrupt
+// another one on each CPU.
+func (cfg *Config) freeSlots(cpus int) int {
+	if !cfg.usesSlots() && !cfg.Cgroups {
+		return 0
 	}
-	return 0
+	return max(bpf.FreeSlots, 2*cpus)
+}
+
+// closingSlots is how many there must be for calls under way that close something.
+func (cfg *Config) closingSlots() int {
+	if !cfg.usesSlots() {
+		return 0
+	}
+	return bpf.ClosingSlots
 }
 
 // A Sink takes the events.
@@ -103,6 +98,7 @@ type Sink interface {
 // A Tracer is attached to the kernel.
 type Tracer struct {
 	way    Way
+	misses string // why it can miss calls, "" if it cannot
 	kind   BufferKind
 	object *object
 	buffer buffer
@@ -127,7 +123,8 @@ type buffer interface {
 // and events from Start on. Where Config leaves the choice, what the kernel refuses
 // is tried the other way.
 func New(cfg Config) (*Tracer, error) {
-	if err := checkKernel(); err != nil {
+	k, err := checkKernel()
+	if err != nil {
 		return nil, err
 	}
 	if cfg.Log == nil {
@@ -138,22 +135,23 @@ func New(cfg Config) (*Tracer, error) {
 	if cfg.Buffer == AutoBuffer {
 		cfg.Buffer = bestBuffer()
 	}
-	ways := []Way{cfg.Way}
-	if cfg.Way == AutoWay {
-		ways = []Way{Fentry, Tracepoint}
-		if refusesFentry() {
-			cfg.Log.Print("the kernel takes no programs on functions")
-			ways = []Way{Tracepoint}
-		}
+	cfg.Log.Printf("the kernel can preempt its own code: %t, because %s", k.preemption.possible, k.preemption.because)
+	ways, err := chooseWays(cfg.Way, k, refusesFentry)
+	if err != nil {
+		return nil, err
 	}
 	var refused error
-	for _, way := range ways {
-		t, err := attach(cfg, way)
+	for _, w := range ways {
+		cfg.Log.Printf("%s: trying it; on this kernel it can miss calls: %t", w.way, w.misses(k))
+		t, err := attach(cfg, w.way)
 		if err == nil {
+			if w.misses(k) {
+				t.misses = k.preemption.because
+			}
 			return t, nil
 		}
-		cfg.Log.Printf("%s: %v", way, err)
-		refused = errors.Join(refused, fmt.Errorf("%s: %w", way, err))
+		cfg.Log.Printf("%s: %v", w.way, err)
+		refused = errors.Join(refused, fmt.Errorf("%s: %w", w.way, err))
 	}
 	return nil, explain(refused)
 }
@@ -215,6 +213,9 @@ func openBuffer(cfg Config, o *object, p *poll) (buffer, error) {
 
 // Way is how the programs are attached, never AutoWay.
 func (t *Tracer) Way() Way { return t.way }
+
+// Misses is why this way can miss calls on this kernel, "" if it cannot.
+func (t *Tracer) Misses() string { return t.misses }
 
 // Buffer is what carries the records, never AutoBuffer.
 func (t *Tracer) Buffer() BufferKind { return t.kind }
@@ -310,6 +311,9 @@ type Counts struct {
 	// one before it on that CPU had been preempted in the program. Some of them
 	// would have been filtered, and on the tracepoint, been of other syscalls.
 	Missed uint64
+	// Unfollowed is how many children of followed processes found no room in the
+	// list, so that nothing that they did was recorded.
+	Unfollowed uint64
 }
 
 // Counts may be called at any time and from any goroutine, but not after Close.

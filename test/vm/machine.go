@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -42,8 +43,8 @@ func (m matrix) test(ctx context.Context, r release) (res result) {
 		return res
 	}
 	res.version = strings.TrimSpace(string(version))
-	if !strings.HasPrefix(res.version, r.name+".") {
-		res.kernel = strings.Join(strings.SplitN(res.version, ".", 3)[:2], ".")
+	if !strings.HasPrefix(res.version, r.line()+".") {
+		res.kernel = strings.Join(strings.SplitN(res.version, ".", 3)[:2], ".") + strings.TrimPrefix(r.name, r.line())
 	}
 
 	work := filepath.Join(m.dir, "run", r.name)
@@ -58,13 +59,13 @@ func (m matrix) test(ctx context.Context, r release) (res result) {
 	raw := filepath.Join(work, "test.out")
 
 	initrd := filepath.Join(work, "initrd")
-	if res.err = m.writeInitrd(ctx, initrd, kernel, m.runScript(res.kernel, r.podman)); res.err != nil {
+	if res.err = m.writeInitrd(ctx, initrd, kernel, m.runScript(r)); res.err != nil {
 		return res
 	}
 	// A machine that was stopped has results, too.
 	for attempt := 1; ; attempt++ {
 		began := time.Now()
-		res.err = m.boot(ctx, filepath.Join(kernel, "vmlinuz"), initrd, res.consoleLog, raw)
+		res.err = m.boot(ctx, filepath.Join(kernel, "vmlinuz"), r.cmdline, initrd, res.consoleLog, raw)
 		ahead := uptime(res.consoleLog) - time.Since(began)
 		if ahead < clockJump || attempt == 3 {
 			break
@@ -96,9 +97,16 @@ func uptime(console string) time.Duration {
 	return time.Duration(seconds * float64(time.Second))
 }
 
+// fetching has a mutex for each suite.
+var fetching sync.Map
+
 // fetch returns the folder with the release's kernel. It is fetched again when
 // the way to fetch it has changed.
 func (m matrix) fetch(ctx context.Context, r release) (string, error) {
+	// Those of one suite share what the first of them fetches.
+	lock, _ := fetching.LoadOrStore(r.suite, &sync.Mutex{})
+	lock.(*sync.Mutex).Lock()
+	defer lock.(*sync.Mutex).Unlock()
 	dir := filepath.Join(m.dir, "kernel", r.suite)
 	if newer(filepath.Join(dir, "initramfs.zst"), "test/vm/fetch-kernel", "test/vm/init") {
 		return dir, nil
@@ -176,15 +184,20 @@ func (m matrix) writeInitrd(ctx context.Context, initrd, kernel, script string) 
 
 // runScript is what the guest runs: the tests, with their marks for test2json,
 // and a time limit that leaves room for a goroutine dump.
-func (m matrix) runScript(kernel string, podman bool) string {
+func (m matrix) runScript(r release) string {
 	script := "#!/bin/sh\n" +
 		"export COPENCLOSE=/t/copenclose TRIGGER=/t/trigger TRIGGER32=/t/trigger32 COPENCLOSE_VM=1\n" +
-		"export EXPECT_ATTACH=fentry KERNEL=" + kernel + "\n"
-	if podman {
+		"export EXPECT_ATTACH=" + r.auto + " EXPECT_ATTACHES='" + r.attaches + "'\n"
+	if r.podman {
 		script += "export PODMAN=1\n"
 	}
 	script += fmt.Sprintf("exec /t/e2e.test -test.v=test2json -test.timeout=%s", m.limit*9/10)
-	for _, arg := range m.args {
+	args := m.args
+	if r.tests != "" {
+		// Before ours, so that a -test.run among them holds.
+		args = append([]string{"-test.run=" + r.tests}, args...)
+	}
+	for _, arg := range args {
 		script += " '" + strings.ReplaceAll(arg, "'", `'\''`) + "'"
 	}
 	return script + "\n"
@@ -192,7 +205,7 @@ func (m matrix) runScript(kernel string, podman bool) string {
 
 // boot runs a machine until it powers off. The first serial line is the
 // console; the second has the tests' output and nothing else.
-func (m matrix) boot(ctx context.Context, kernel, initrd, console, tests string) error {
+func (m matrix) boot(ctx context.Context, kernel, cmdline, initrd, console, tests string) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, m.limit,
 		fmt.Errorf("the machine ran for more than %s", m.limit))
 	defer cancel()
@@ -200,7 +213,7 @@ func (m matrix) boot(ctx context.Context, kernel, initrd, console, tests string)
 		"-accel", m.accel, "-cpu", "max", "-smp", "2", "-m", "2048",
 		"-nodefaults", "-no-reboot", "-display", "none",
 		"-kernel", kernel, "-initrd", initrd,
-		"-append", "console=ttyS0 quiet panic=-1",
+		"-append", strings.TrimSpace("console=ttyS0 quiet panic=-1 "+cmdline),
 		"-drive", "file="+m.image+",format=raw,if=virtio,snapshot=on,cache=unsafe",
 		"-serial", "file:"+console, "-serial", "file:"+tests)
 	out, err := qemu.CombinedOutput()

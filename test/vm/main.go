@@ -21,7 +21,8 @@ import (
 	"time"
 )
 
-// release is a line of kernels and the Debian suite that has it.
+// release is a line of kernels and the Debian suite that has it, and how it is
+// booted: those of one suite share the kernel.
 type release struct {
 	name, suite string
 	// moving is set where the suite goes on to the next kernel, so that the
@@ -30,18 +31,39 @@ type release struct {
 	// podman is set where Podman's containers with mapped users run: crun
 	// maps the mounts for them, which came with 5.12 (mount_setattr).
 	podman bool
+	// cmdline is more of the kernel's command line.
+	cmdline string
+	// tests are those that run there, a -test.run; all of them where it is empty.
+	tests string
+	// auto is the way to attach that auto must choose, attaches are those that
+	// the kernel must take.
+	auto, attaches string
 }
 
+// preemptible are the tests of what goes wrong where a kernel preempts programs:
+// calls that are missed, or mixed up.
+const preemptible = "^Test(Calls|Programs|FilteredPrograms|CountsToTheLast|CountsACrowd|LoadsWhatIsNeeded|Details)$"
+
 var releases = []release{
-	{name: "5.10", suite: "bullseye"},
-	{name: "6.1", suite: "bookworm", podman: true},
-	{name: "6.12", suite: "trixie", podman: true},
-	{name: "7.2", suite: "sid", podman: true, moving: true},
+	{name: "5.10", suite: "bullseye", auto: "fentry", attaches: "fentry tracepoint"},
+	{name: "6.1", suite: "bookworm", podman: true, auto: "fentry", attaches: "fentry tracepoint perf"},
+	{name: "6.12", suite: "trixie", podman: true, auto: "fentry", attaches: "fentry tracepoint perf"},
+	{name: "7.2", suite: "sid", podman: true, moving: true, auto: "kprobe", attaches: "fentry kprobe tracepoint perf"},
+	{name: "6.12-full", suite: "trixie", cmdline: "preempt=full", tests: preemptible,
+		auto: "tracepoint", attaches: "fentry tracepoint perf"},
+	{name: "7.2-full", suite: "sid", moving: true, cmdline: "preempt=full", tests: preemptible,
+		auto: "kprobe", attaches: "fentry kprobe tracepoint perf"},
+}
+
+// line is the line of kernels, as in 6.12, without how it is booted.
+func (r release) line() string {
+	line, _, _ := strings.Cut(r.name, "-")
+	return line
 }
 
 func main() {
 	var m matrix
-	kernels := flag.String("kernels", "5.10 6.1 6.12 7.2", "kernels to boot, separated by spaces")
+	kernels := flag.String("kernels", "5.10 6.1 6.12 7.2 6.12-full 7.2-full", "kernels to boot, separated by spaces")
 	jobs := flag.Int("jobs", 2, "virtual machines that run at once")
 	flag.StringVar(&m.dir, "dir", "build/vm", "where kernels and logs are kept")
 	flag.StringVar(&m.image, "image", "", "ext4 image with the root file system")
@@ -90,8 +112,9 @@ func (m matrix) run(ctx context.Context, chosen []release, jobs int) []result {
 	slots := make(chan struct{}, max(jobs, 1))
 	var running sync.WaitGroup
 	for i, r := range chosen {
+		// Taken here, so that they start in their order.
+		slots <- struct{}{}
 		running.Go(func() {
-			slots <- struct{}{}
 			defer func() { <-slots }()
 			results[i] = m.test(ctx, r)
 			fmt.Fprintln(os.Stderr, results[i].summary())

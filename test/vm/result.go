@@ -36,8 +36,8 @@ type result struct {
 var (
 	// exitMark is the guest's last word.
 	exitMark = regexp.MustCompile(`(?m)^copenclose-vm: exit (\d+)\r?$`)
-	// wayMark is logged by each test that ran the tool.
-	wayMark = regexp.MustCompile(`\battach=(\w+) buffer=(\w+)`)
+	// wayMark is logged by each test that ran the tool, with one of the four ways.
+	wayMark = regexp.MustCompile(`\battach=(fentry|kprobe|tracepoint|perf) buffer=(ring|perf)`)
 )
 
 // read takes in the tests' output, which has test2json's marks, so that nothing
@@ -160,6 +160,8 @@ func report(w io.Writer, results []result) error {
 		kernel := res.version
 		if kernel == "" {
 			kernel = res.kernel + " (not to be had)"
+		} else if res.release.cmdline != "" {
+			kernel += " " + res.release.cmdline
 		}
 		if err := table.Append(kernel, words(res.attach), words(res.buffer), res.count("pass"),
 			res.failed(), res.count("skip"), fmt.Sprintf("%.0f", res.took.Seconds())); err != nil {

@@ -1,6 +1,7 @@
 # The end-to-end tests on several kernels, each in a virtual machine.
 
-KERNELS    ?= 5.10 6.1 6.12 7.2
+# With -full behind it, the same kernel preempts wherever it can.
+KERNELS    ?= 5.10 6.1 6.12 7.2 6.12-full 7.2-full
 # Where KVM works, VM_ACCEL=kvm is faster. Multi-threaded TCG is not used: it
 # panics now and then while the kernel patches its own text.
 VM_ACCEL   ?= tcg,thread=single

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#ifndef COPENCLOSE_CLOSING_H
+#define COPENCLOSE_CLOSING_H
+
+/* What a call is going to close, noted when it is entered: later the files are gone. */
+
+#define CLOSE_RANGE_UNSHARE 2 /* include/uapi/linux/close_range.h */
+
+#define LISTED_FROM_FDS 128 /* files of a close_range are listed among so many fds */
+#define COUNTED_WORDS 16384 /* of 64 fds, as far as open ones are counted */
+#define COUNTED_UNROLLED 64 /* before 6.4, see path.h */
+
+/*
+ * Appends an open file to the list of those that a close_range closes, as long as there
+ * is room; it is described in slot. A function of its own, so that the verifier looks
+ * at it once and not for each of the files.
+ */
+__noinline int list_open_file(__u32 list_number, __u32 slot_number, __u32 fd)
+{
+	struct slot *list = slot_of(list_number);
+	struct slot *slot = slot_of(slot_number);
+	struct file *file = file_of(current_task(), fd);
+	__u32 at, size;
+
+	if (!list || !slot || !file)
+		return 0;
+	__builtin_memset(&slot->details, 0, sizeof(slot->details));
+	slot->details.fd = fd;
+	describe_open_file(slot_number, (__u64)file);
+	at = list->details.text_len;
+	size = (sizeof(slot->details) + slot->details.text_len + 7) & ~7U;
+	if (at > TEXT_MAX || size >= TEXT_MAX)
+		return 0;
+	barrier_var(at);
+	barrier_var(size);
+	bpf_probe_read_kernel(&list->text[at & (2 * TEXT_MAX - 1)], size & (TEXT_MAX - 1),
+			      &slot->details);
+	list->details.text_len = at + size;
+	return 0;
+}
+
+static __always_inline __u32 count_word(struct fdtable *table, __u32 first, __u32 last, __u32 at)
+{
+	unsigned long *words = kernel_read(table, open_fds), word = 0;
+
+	bpf_probe_read_kernel(&word, sizeof(word), &words[at]);
+	if (at == first / 64)
+		word &= ~0UL << (first & 63);
+	if (at == last / 64)
+		word &= ~0UL >> (63 - (last & 63));
+	return __builtin_popcountl(word);
+}
+
+/* How many fds of this task are open from first to last. */
+__noinline int count_open_files(__u32 first, __u32 last)
+{
+	struct fdtable *table = task_read(current_task(), files, fdt);
+	__u32 end = kernel_read(table, max_fds) / 64, n = 0;
+	int i;
+
+	if (end > last / 64)
+		end = last / 64 + 1;
+	if (bpf_ksym_exists(bpf_iter_num_new)) {
+		bpf_for (i, 0, COUNTED_WORDS) {
+			if (first / 64 + i >= end)
+				break;
+			n += count_word(table, first, last, first / 64 + i);
+		}
+		return n;
+	}
+	for (i = 0; i < COUNTED_UNROLLED && first / 64 + i < end; i++)
+		n += count_word(table, first, last, first / 64 + i);
+	return n;
+}
+
+/*
+ * The files that a close_range is going to close, unless it cannot: what follows is
+ * what the kernel checks first. Where it must copy a table that is shared it may fail
+ * for want of memory, and nothing is told then.
+ */
+static __always_inline void describe_close_range(struct slot *list, const struct call *call,
+						 const struct arguments *a)
+{
+	__u32 first = a->arg[0], last = a->arg[1], flags = a->arg[2];
+	struct files_struct *files = task_read(call->task, files);
+	struct slot *slot;
+
+	if (first > last || flags & ~CLOSE_RANGE_UNSHARE ||
+	    (flags && kernel_read(files, count.counter) > 1))
+		return;
+	list->details.num_closed = count_open_files(first, last);
+	slot = list->details.num_closed ? take_slot() : NULL;
+	if (!slot)
+		return;
+	for (__u32 i = 0; i < LISTED_FROM_FDS && i <= last - first; i++)
+		list_open_file(list->number, slot->number, first + i);
+	give_back_slot(slot);
+}
+
+/* Of dup2 and dup3 that replace nothing, nothing is noted. */
+static __always_inline struct file *closed_file(const struct call *call, const struct arguments *a)
+{
+	if (!is_dup(call))
+		return file_of(call->task, a->arg[0]);
+	return (__u32)a->arg[0] == (__u32)a->arg[1] ? NULL : file_of(call->task, a->arg[1]);
+}
+
+static __always_inline void note_closing(const struct call *call, __u32 tid)
+{
+	struct file *file = NULL;
+	struct arguments a;
+	struct slot *slot;
+
+	/* Of a call that was missed when it returned. */
+	slot = claim_closing(tid, &(__u64){0});
+	if (slot)
+		give_back_slot(slot);
+	read_arguments(&a, call);
+	if (call->syscall != SYS_close_range)
+		file = closed_file(call, &a);
+	if (is_dup(call) && !file)
+		return;
+	slot = take_closing_slot(call, tid);
+	if (!slot) {
+		if (is_dup(call))
+			count(lost);
+		return;
+	}
+	if (file)
+		describe_file(slot, file);
+	else if (call->syscall == SYS_close_range)
+		describe_close_range(slot, call, &a);
+}
+
+#endif

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#ifndef COPENCLOSE_EMIT_H
+#define COPENCLOSE_EMIT_H
+
+/* Records on their way to the reader. */
+
+static __always_inline void fill(struct event *e, const struct call *call)
+{
+	__u64 uid_gid = uid_gid_of(call->task);
+	__u64 pid_tgid = pid_tgid_of(call->task);
+
+	e->time = bpf_ktime_get_ns();
+	e->cgroup_id = cgroup_id_of(call->task);
+	e->pid = pid_tgid >> 32;
+	e->tid = pid_tgid;
+	e->uid = uid_gid;
+	e->gid = uid_gid >> 32;
+	e->ret = call->ret;
+	e->syscall = call->syscall;
+	e->abi = call->abi;
+	e->in_initial_pid_ns = ignore_host && in_initial_pid_namespace(call->task);
+	e->reserved = 0;
+	copy_comm(e->comm, call->task);
+	e->hostname[0] = '\0';
+	if (want_hostname)
+		copy_hostname(e->hostname, call->task);
+}
+
+/*
+ * Wakes the reader if it waits, which it does when it has set reader_waits and
+ * then found the ring empty. Called after a submit, which is a full barrier:
+ * either the reader has seen the record, or we see that it waits. Only a record
+ * can wake it, so there is one that is discarded.
+ */
+static __always_inline void ring_doorbell(void)
+{
+	__u64 *nothing;
+
+	if (!shared.reader_waits)
+		return;
+	nothing = bpf_ringbuf_reserve(&ring, sizeof(*nothing), 0);
+	if (!nothing)
+		return; /* a full ring is not being waited for */
+	shared.reader_waits = 0;
+	bpf_ringbuf_discard(nothing, BPF_RB_FORCE_WAKEUP);
+}
+
+/* A frame of its own, so that the event is not on the stack under other functions. */
+static __noinline void perf_event(void *ctx, const struct call *call)
+{
+	struct event e;
+
+	__builtin_memset(&e, 0, sizeof(e));
+	fill(&e, call);
+	if (bpf_perf_event_output(ctx, &perf, BPF_F_CURRENT_CPU, &e, sizeof(e)))
+		count(lost);
+}
+
+/* A record of fixed size, the event alone. */
+static __always_inline void send_event(void *ctx, const struct call *call)
+{
+	if (use_ring_buffer) {
+		struct event *e = bpf_ringbuf_reserve(&ring, sizeof(*e), 0);
+
+		if (!e) {
+			count(lost);
+			return;
+		}
+		fill(e, call);
+		bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
+		ring_doorbell();
+	} else {
+		perf_event(ctx, call);
+	}
+}
+
+static __always_inline long send_slot(void *ctx, struct slot *slot, bool with_details)
+{
+	__u32 size = sizeof(struct event);
+
+	if (with_details) {
+		__u32 text_len = slot->details.text_len;
+
+		if (text_len > 2 * TEXT_MAX)
+			text_len = 2 * TEXT_MAX;
+		size += sizeof(struct details) + text_len;
+	}
+	if (use_ring_buffer) {
+		long err = bpf_ringbuf_output(&ring, slot, size, BPF_RB_NO_WAKEUP);
+
+		ring_doorbell();
+		return err;
+	}
+	return bpf_perf_event_output(ctx, &perf, BPF_F_CURRENT_CPU, slot, size);
+}
+
+#endif

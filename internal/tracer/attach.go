@@ -1,0 +1,92 @@
+package tracer
+
+/*
+#include <stdlib.h>
+#include <bpf/bpf.h>
+
+static int link_to_functions(int program, __u32 flags, const char **functions, const __u64 *cookies, __u32 n)
+{
+	LIBBPF_OPTS(bpf_link_create_opts, opts,
+		.kprobe_multi.flags = flags,
+		.kprobe_multi.cnt = n,
+		.kprobe_multi.syms = functions,
+		.kprobe_multi.cookies = cookies);
+
+	return bpf_link_create(program, 0, BPF_TRACE_KPROBE_MULTI, &opts);
+}
+*/
+import "C"
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"unsafe"
+
+	"github.com/aquasecurity/libbpfgo"
+	"golang.org/x/sys/unix"
+
+	"github.com/copenclose/copenclose/bpf"
+)
+
+// atReturn is the flag of a link that runs its program when a function returns.
+const atReturn = C.BPF_F_KPROBE_MULTI_RETURN
+
+// attachToHandlers attaches one program to all handlers. The cookie of each is what
+// the program takes for its enum syscall: the index, or for socketcall(2) their number.
+func (o *object) attachToHandlers(program *libbpfgo.BPFProg, flags C.__u32) (fd int, err error) {
+	var functions []*C.char
+	var cookies []C.__u64
+	for _, h := range o.handlers {
+		name := C.CString(h.function)
+		defer C.free(unsafe.Pointer(name))
+		i := slices.Index(bpf.Syscalls[:], h.syscall)
+		if i < 0 {
+			i = len(bpf.Syscalls)
+		}
+		functions = append(functions, name)
+		cookies = append(cookies, C.__u64(i))
+	}
+	if len(functions) == 0 {
+		return -1, errors.New("the kernel has no handler of these syscalls")
+	}
+	ret := C.link_to_functions(C.int(program.FileDescriptor()), flags,
+		&functions[0], &cookies[0], C.__u32(len(functions)))
+	if ret < 0 {
+		return -1, fmt.Errorf("probe %d functions: %w", len(functions), unix.Errno(-ret))
+	}
+	return int(ret), nil
+}
+
+// attachToEvent attaches a program to a tracepoint through a perf event. It runs for
+// all CPUs, whatever the CPU of the event is.
+func attachToEvent(program *libbpfgo.BPFProg, event string) (fd int, err error) {
+	text, err := tracefs.readFile("events/" + event + "/id")
+	if err != nil {
+		return -1, err
+	}
+	id, err := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 64)
+	if err != nil {
+		return -1, fmt.Errorf("id of the tracepoint %s: %w", event, err)
+	}
+	attr := unix.PerfEventAttr{
+		Type:   unix.PERF_TYPE_TRACEPOINT,
+		Config: id,
+		Size:   uint32(unsafe.Sizeof(unix.PerfEventAttr{})),
+		Sample: 1,
+	}
+	if fd, err = unix.PerfEventOpen(&attr, -1, 0, -1, unix.PERF_FLAG_FD_CLOEXEC); err != nil {
+		return -1, fmt.Errorf("open the tracepoint %s: %w", event, err)
+	}
+	err = unix.IoctlSetInt(fd, unix.PERF_EVENT_IOC_SET_BPF, program.FileDescriptor())
+	if err == nil {
+		err = unix.IoctlSetInt(fd, unix.PERF_EVENT_IOC_ENABLE, 0)
+	}
+	if err != nil {
+		unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
