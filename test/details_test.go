@@ -53,20 +53,22 @@ func validate(t *testing.T, lines string) {
 	}
 }
 
-// --full-path shows the file that was opened, however it was called.
+// --full-path shows in a table the file that was opened, however it was called.
 func TestFullPath(t *testing.T) {
 	eachAttach(t, func(t *testing.T, options ...string) {
-		r := start(t, append(options, "-o", "json", "--full-path", "--syscall", "open")...)
+		table := newLines()
+		r := startTo(t, table, append(options, "--columns", "pid,fd,detail", "--full-path", "--syscall", "open")...)
 		dir := realTempDir(t)
 		cmd := exec.Command(trigger64, "details", dir)
 		if err := cmd.Run(); err != nil {
 			t.Fatal(err)
 		}
-		var paths []string
 		res := r.stop()
-		for _, e := range res.events {
-			if e.number("pid") == cmd.Process.Pid && e.number("ret") >= 0 {
-				paths = append(paths, e.text("path"))
+		var paths []string
+		for line := range strings.Lines(table.String()) {
+			cells := strings.Fields(line)
+			if cells[0] == strconv.Itoa(cmd.Process.Pid) && cells[1] != "-" { // it succeeded
+				paths = append(paths, cells[2])
 			}
 		}
 		file := dir + "/file"
