@@ -13,7 +13,6 @@ import (
 	"github.com/copenclose/copenclose/bpf"
 	"github.com/copenclose/copenclose/internal/container"
 	"github.com/copenclose/copenclose/internal/output"
-	"github.com/copenclose/copenclose/internal/tracer"
 )
 
 // Config says what is to be known and shown.
@@ -25,10 +24,17 @@ type Config struct {
 	Note       func(string)                    // told what the user should know
 }
 
+// Verdicts is what the kernel knows of cgroups; tracer.Tracer has it.
+type Verdicts interface {
+	SetVerdict(cgroup uint64, v bpf.Verdict)
+	ForgetVerdict(cgroup uint64)
+	VerdictsComplete()
+}
+
 // Attributor is a tracer.Sink.
 type Attributor struct {
 	cfg      Config
-	tracer   *tracer.Tracer
+	verdicts Verdicts
 	writer   *output.Writer
 	registry *container.Registry // nil where nothing asks for containers
 	filtered uint64
@@ -53,8 +59,8 @@ const originsMax = 4096
 const namesTimeout = 2 * time.Second
 
 // New makes an Attributor that knows no containers and shows all events.
-func New(t *tracer.Tracer, w *output.Writer) *Attributor {
-	return &Attributor{tracer: t, writer: w}
+func New(v Verdicts, w *output.Writer) *Attributor {
+	return &Attributor{verdicts: v, writer: w}
 }
 
 // Attribute has it find containers. It returns when every cgroup that exists is
@@ -85,7 +91,7 @@ func (a *Attributor) Attribute(cfg Config) error {
 		cfg.Note(warning.Error())
 		return nil
 	}
-	a.tracer.VerdictsComplete()
+	a.verdicts.VerdictsComplete()
 	return nil
 }
 
@@ -115,7 +121,7 @@ func (a *Attributor) tell(cgroup uint64, c *container.Container) {
 		verdict = bpf.Container
 	}
 	// What the kernel has no room for it does not know, and is decided here.
-	a.tracer.SetVerdict(cgroup, verdict)
+	a.verdicts.SetVerdict(cgroup, verdict)
 }
 
 // Cgroup takes news of a cgroup.
@@ -125,7 +131,7 @@ func (a *Attributor) Cgroup(r *bpf.Record) {
 	}
 	if r.Removed() {
 		a.registry.Removed(r.CgroupID)
-		a.tracer.ForgetVerdict(r.CgroupID)
+		a.verdicts.ForgetVerdict(r.CgroupID)
 		return
 	}
 	path := string(r.Name())
