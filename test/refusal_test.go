@@ -30,6 +30,8 @@ func TestRefusals(t *testing.T) {
 		{"no count", []string{copenclose, "--count=0"}, 0, 2, "--count"},
 		{"argument", []string{copenclose, "now"}, 0, 2, `unexpected argument "now"`},
 		{"quiet and verbose", []string{copenclose, "-qv"}, 0, 2, "exclude each other"},
+		{"flag of the trace", []string{copenclose, "-I", "containers"}, 0, 2, "containers does not take --ignore-host-ns"},
+		{"no cgroup", []string{copenclose, "--cgroup", "/no/such"}, 0, 2, "--cgroup /no/such: there is no cgroup"},
 		{"no privilege", []string{copenclose}, 65534, 1, "run as root (sudo), or with CAP_BPF and CAP_PERFMON"},
 		{"old kernel", []string{"setarch", "--uname-2.6", copenclose}, 0, 1, "is too old: copenclose needs 5.5 or later"},
 		{"no BTF", []string{"unshare", "--mount", "sh", "-c",

@@ -30,7 +30,7 @@ test-deps: ## Install what the tests need (Debian packages)
 
 .PHONY: test-unit
 test-unit: $(OBJECT) $(LIBBPF) ## Decoders, tables, flags: no root needed
-	$(Q)$(GO) test . ./bpf ./internal/...
+	$(Q)$(GO) test ./bpf ./internal/...
 
 .PHONY: test-e2e
 test-e2e: all static $(TRIGGERS) ## The built binary on this kernel, with real containers

@@ -1,4 +1,4 @@
-// Package option has the values that flags can have. Each parses what the user
+// Package option implements the values of flags. Each parses what the user
 // wrote and says in one line what is wrong with it; each is a cli.Generic.
 package option
 
@@ -133,6 +133,8 @@ func (n *Numbers) Set(s string) error {
 	})
 }
 
+// String is empty, which Set refuses: urfave/cli sets a flag by its other name to
+// the text that it has by the one, and would add the list again.
 func (n *Numbers) String() string { return "" }
 
 // Errnos is a List of errno names, as numbers.
@@ -173,7 +175,8 @@ func (c *Comms) Set(s string) error {
 	})
 }
 
-func (c *Comms) String() string { return strings.Join(*c, ",") }
+// String is empty as that of Numbers is.
+func (c *Comms) String() string { return "" }
 
 // Paths is a List of beginnings of paths.
 type Paths []string
@@ -232,7 +235,7 @@ func (y *Syscalls) Names() (names []string) {
 	return names
 }
 
-// Cgroups is a List of cgroups, each an id or a path, as their directories.
+// Cgroups is a List of cgroups, each an id or a path.
 type Cgroups []string
 
 // Set adds the cgroups of s.
@@ -241,12 +244,21 @@ func (c *Cgroups) Set(s string) error {
 		if len(*c) == bpf.CgroupsMax {
 			return fmt.Errorf("more than %d cgroups", bpf.CgroupsMax)
 		}
-		dir, err := cgroupDirectory(word)
-		if err == nil {
-			*c = append(*c, dir)
-		}
-		return err
+		*c = append(*c, word)
+		return nil
 	})
+}
+
+// Directories looks the cgroups up, and returns their directories.
+func (c Cgroups) Directories() (dirs []string, err error) {
+	for _, word := range c {
+		dir, err := cgroupDirectory(word)
+		if err != nil {
+			return nil, fmt.Errorf("--cgroup %s: %w", word, err)
+		}
+		dirs = append(dirs, dir)
+	}
+	return dirs, nil
 }
 
 func (c *Cgroups) String() string { return strings.Join(*c, ",") }

@@ -48,3 +48,22 @@ func TestChoice(t *testing.T) {
 		}
 	}
 }
+
+// urfave/cli sets a flag by its other name to the text that it has by the one: a
+// list is not there twice then.
+func TestListsAreNotDoubled(t *testing.T) {
+	var n Numbers
+	var c Comms
+	for _, list := range []interface {
+		Set(string) error
+		String() string
+	}{&n, &c} {
+		if err := list.Set("1,2"); err != nil {
+			t.Fatal(err)
+		}
+		_ = list.Set(list.String())
+	}
+	if len(n) != 2 || len(c) != 2 {
+		t.Errorf("%v, %v", n, c)
+	}
+}

@@ -1,0 +1,65 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/copenclose/copenclose/internal/container"
+	"github.com/copenclose/copenclose/internal/option"
+	"github.com/copenclose/copenclose/internal/output"
+)
+
+const containersExamples = `   copenclose containers                         a table
+   copenclose containers -o json | jq -r .image  the images that run
+   copenclose containers --no-runtime            what the cgroups say, at once
+`
+
+// containersCommand returns the subcommand that lists the containers that run.
+func (t *tool) containersCommand() *cli.Command {
+	format := option.NewChoice(output.Table, output.JSON)
+	var runtimes Runtimes
+	return &cli.Command{
+		Name:        "containers",
+		Usage:       "list the containers that run",
+		UsageText:   "   copenclose containers [FLAGS]\n",
+		Description: containersExamples,
+		Flags: slices.Concat([]cli.Flag{
+			category("What it looks like").value(format, "output", "o", "`FORMAT`: table or json (an object a line)"),
+		}, runtimes.flags("How names are found")),
+		Action: func(c *cli.Context) error {
+			if words := slices.Concat(c.Args().Slice(), t.command); len(words) > 0 {
+				return usagef("unexpected argument %q; see copenclose containers --help", words[0])
+			}
+			return t.listContainers(c.Context, output.Format(format.Word), runtimes)
+		},
+	}
+}
+
+// runtimeTimeout is how long a runtime may take to tell the names of its
+// containers.
+const runtimeTimeout = 5 * time.Second
+
+func (t *tool) listContainers(ctx context.Context, format output.Format, runtimes Runtimes) error {
+	note := func(note string) { fmt.Fprintln(t.stderr, "copenclose:", note) }
+	registry, err := container.New(container.Config{Sockets: runtimes.Sockets, NoNames: runtimes.None, Note: note})
+	if err != nil {
+		return err
+	}
+	defer registry.Close()
+	if warning := registry.Warning(); warning != nil {
+		note(warning.Error())
+	}
+	ctx, cancel := context.WithTimeout(ctx, runtimeTimeout)
+	defer cancel()
+	if err := registry.Settle(ctx); err != nil {
+		note(err.Error())
+	}
+	if format == output.JSON {
+		return container.WriteJSON(t.stdout, registry.List())
+	}
+	return container.WriteTable(t.stdout, registry.List())
+}

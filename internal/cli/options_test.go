@@ -1,0 +1,187 @@
+package cli
+
+import (
+	"errors"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/copenclose/copenclose/internal/container"
+	"github.com/copenclose/copenclose/internal/option"
+	"github.com/copenclose/copenclose/internal/output"
+	"github.com/copenclose/copenclose/internal/tracer"
+)
+
+// parse returns the options that a command line sets.
+func parse(t *testing.T, args string) *Options {
+	t.Helper()
+	o := newOptions()
+	words, command, _ := strings.Cut(args, "-- ")
+	o.Command = strings.Fields(command)
+	app := cli.App{
+		Flags:                  o.Flags(),
+		UseShortOptionHandling: true,
+		Action: func(c *cli.Context) error {
+			o.given = given(c)
+			return nil
+		},
+	}
+	if err := app.Run(append([]string{"copenclose"}, strings.Fields(words)...)); err != nil {
+		t.Fatalf("%s: %v", args, err)
+	}
+	return o
+}
+
+const (
+	excludesJSON = " is for tables, not for -o json"
+	needsDetails = "--full-path and --latency are for -o wide and -o json, or a column that shows them"
+)
+
+// What does not go together is refused, and said to be.
+func TestConflicts(t *testing.T) {
+	for args, want := range map[string]string{
+		"--count 0":                       "--count 0 shows nothing",
+		"--count=0 -o wide":               "--count 0 shows nothing",
+		"-o json --columns pid":           "--columns" + excludesJSON,
+		"-o json --use-cgv2":              "--use-cgv2" + excludesJSON,
+		"-C --output json":                "--use-cgv2" + excludesJSON,
+		"-o json --time utc":              "--time" + excludesJSON,
+		"-o json --timestamp-precision s": "--timestamp-precision" + excludesJSON,
+		"-o json --no-header":             "--no-header" + excludesJSON,
+		"-C --columns pid":                "--use-cgv2 and --columns exclude each other: cgroupid is a column",
+		"-qv":                             "--quiet and --verbose exclude each other",
+		"--quiet --verbose":               "--quiet and --verbose exclude each other",
+		"--follow":                        "--follow needs --pid",
+		"--follow --tid 1":                "--follow needs --pid",
+		"-p 1 -- true":                    "--pid and a command exclude each other",
+		"-p 1 --follow -- true":           "--pid and a command exclude each other",
+		"--latency":                       needsDetails,
+		"--full-path":                     needsDetails,
+		"--full-path --columns pid,comm":  needsDetails,
+		"-C --latency --full-path -I":     needsDetails,
+		"--follow -- true":                "--follow needs --pid",
+	} {
+		_, err := parse(t, args).resolve()
+		if err == nil || err.Error() != want || statusOf(err) != exitUsage {
+			t.Errorf("%s: %v, want %s", args, err, want)
+		}
+	}
+	_, err := parse(t, "--columns pid,nonsense").resolve()
+	if err == nil || !strings.Contains(err.Error(), "nonsense") || statusOf(err) != exitUsage {
+		t.Errorf("an unknown column: %v", err)
+	}
+}
+
+// What goes together is not refused, and asks for what it needs.
+func TestResolve(t *testing.T) {
+	all := (&option.Syscalls{}).Names()
+	plain := tracer.Config{Way: tracer.AutoWay, Buffer: tracer.AutoBuffer, BufferSize: 8 << 20, Syscalls: all, Hostname: true}
+	with := func(change func(c *tracer.Config)) tracer.Config {
+		c := plain
+		change(&c)
+		return c
+	}
+	wide := with(func(c *tracer.Config) { c.Details, c.Cgroups = true, true })
+	for args, want := range map[string]tracer.Config{
+		"":          plain,
+		"-C":        with(func(c *tracer.Config) { c.Hostname = false }),
+		"--count 1": plain,
+		"-o wide":   wide,
+		"-o json":   with(func(c *tracer.Config) { c.Details, c.Cgroups, c.File = true, true, true }),
+		"-o json --latency --full-path": with(func(c *tracer.Config) {
+			c.Details, c.Cgroups, c.File, c.Latency = true, true, true, true
+		}),
+		"-I":              with(func(c *tracer.Config) { c.Cgroups, c.Filter.IgnoreHost = true, true }),
+		"-x":              with(func(c *tracer.Config) { c.Filter.Failed = true }),
+		"-s close":        with(func(c *tracer.Config) { c.Syscalls = parse(t, "-s close").Select.Syscalls.Names() }),
+		"-p 1,2 --follow": with(func(c *tracer.Config) { c.Filter.PIDs, c.Filter.FollowChildren = option.Numbers{1, 2}, true }),
+		"--tid 3 -u 4 -g 5": with(func(c *tracer.Config) {
+			c.Filter.TIDs, c.Filter.UIDs, c.Filter.GIDs = option.Numbers{3}, option.Numbers{4}, option.Numbers{5}
+		}),
+		"--errno ENOENT":             with(func(c *tracer.Config) { c.Filter.Errnos = []uint32{2} }),
+		"--comm a,b*":                with(func(c *tracer.Config) { c.Filter.Comms = []string{"a", "b*"} }),
+		"--path /etc --latency":      with(func(c *tracer.Config) { c.Filter.Paths, c.Latency = []string{"/etc"}, true }),
+		"--path /etc --full-path":    with(func(c *tracer.Config) { c.Filter.Paths, c.File = []string{"/etc"}, true }),
+		"--cgroup /a":                plain,
+		"--attach perf -q":           with(func(c *tracer.Config) { c.Way = tracer.PerfTracepoint }),
+		"--buffer perf -v":           with(func(c *tracer.Config) { c.Buffer = tracer.Perf }),
+		"--buffer-size 5M":           with(func(c *tracer.Config) { c.BufferSize = 8 << 20 }),
+		"--columns pid,lat":          with(func(c *tracer.Config) { c.Hostname, c.Details, c.Latency = false, true, true }),
+		"--columns detail --latency": with(func(c *tracer.Config) { c.Hostname, c.Details, c.Latency = false, true, true }),
+		"--no-runtime -o wide":       wide,
+		"-o wide --use-cgv2":         with(func(c *tracer.Config) { c.Hostname, c.Details, c.Cgroups = false, true, true }),
+		"-- true -o json":            with(func(c *tracer.Config) { c.Filter.FollowChildren, c.Filter.Command = true, true }),
+	} {
+		r, err := parse(t, args).resolve()
+		if err != nil {
+			t.Errorf("%s: %v", args, err)
+		}
+		if !reflect.DeepEqual(r.tracer, want) {
+			t.Errorf("%s:\ngot  %+v\nwant %+v", args, r.tracer, want)
+		}
+	}
+}
+
+func TestResolveOutput(t *testing.T) {
+	r, err := parse(t, "--columns pid --time unix --timestamp-precision ns --no-header --count 9").resolve()
+	want := output.Options{
+		Format: output.Table, Columns: option.List{"pid"}, NoHeader: true, Time: output.Unix, Precision: output.Nanoseconds, Limit: 9,
+	}
+	if err != nil || !reflect.DeepEqual(r.output, want) {
+		t.Errorf("%v\ngot  %+v\nwant %+v", err, r.output, want)
+	}
+	r, err = parse(t, "-o wide -C --latency --full-path").resolve()
+	want = output.Options{
+		Format: output.Wide, CgroupID: true, Latency: true, FullPath: true, Time: output.UTC, Precision: output.Seconds,
+	}
+	if err != nil || !reflect.DeepEqual(r.output, want) {
+		t.Errorf("%v\ngot  %+v\nwant %+v", err, r.output, want)
+	}
+}
+
+func TestResolveAttribution(t *testing.T) {
+	for args, want := range map[string]struct {
+		ignoreHost, choose, names, cgroups bool
+		sockets                            []string
+	}{
+		"":                            {},
+		"-I":                          {ignoreHost: true, cgroups: true},
+		"-o wide":                     {names: true, cgroups: true},
+		"-o json --no-runtime":        {cgroups: true},
+		"-c web":                      {choose: true, names: true, cgroups: true},
+		"-I -c web --no-runtime":      {ignoreHost: true, choose: true, cgroups: true},
+		"-o wide --runtime-socket /x": {names: true, cgroups: true, sockets: []string{"/x"}},
+		"--columns container":         {names: true, cgroups: true},
+	} {
+		r, err := parse(t, args).resolve()
+		a := r.attribution
+		if err != nil || a.IgnoreHost != want.ignoreHost || (a.Choose != nil) != want.choose || a.Names != want.names ||
+			!slices.Equal(a.Sockets, want.sockets) || r.tracer.Cgroups != want.cgroups ||
+			r.tracer.Filter.IgnoreHost != want.ignoreHost || r.tracer.Filter.OnlyChosen != want.choose {
+			t.Errorf("%s: %v, %+v", args, err, r)
+		}
+		if want.choose && (!a.Choose(&container.Container{Name: "web"}) || a.Choose(&container.Container{Name: "db"})) {
+			t.Errorf("%s: other containers are chosen", args)
+		}
+	}
+}
+
+func TestStatus(t *testing.T) {
+	for want, err := range map[int]error{
+		0: nil,
+		1: errors.New("broken"),
+		2: errors.Join(errors.New("first"), usagef("second")),
+		7: &exitError{7, nil},
+	} {
+		if status := statusOf(err); status != want {
+			t.Errorf("%v: %d, want %d", err, status, want)
+		}
+	}
+	if !errors.Is(usageError(os.ErrNotExist), os.ErrNotExist) {
+		t.Error("the reason of a usage error is lost")
+	}
+}
