@@ -112,9 +112,10 @@ static __always_inline void send_left(void *ctx, const struct call *call,
  * ends. The caller's memory may be gone, or have changed: what the call was about is
  * not told.
  */
-static __always_inline void left_interrupted(void *ctx, __u32 tid, const struct interrupted *noted)
+static __always_inline void left_interrupted(void *ctx, __u32 tid, const struct interrupted *noted,
+					     long ret)
 {
-	struct call call = call_from_note(noted, noted->ret);
+	struct call call = call_from_note(noted, ret);
 
 	if (only_paths || !caller_passes(call.task, pid_tgid_of(call.task)) ||
 	    !result_passes(call.ret))
@@ -171,7 +172,7 @@ static __always_inline int returned(void *ctx, const struct call *call)
 	if (shared.interrupted) {
 		noted = bpf_map_lookup_elem(&interrupted, &tid);
 		if (noted && was_left(noted, call))
-			left_interrupted(ctx, tid, noted);
+			left_interrupted(ctx, tid, noted, noted->restarts ? noted->ret : -EINTR);
 	}
 	if (!slot && is_interrupted(call->ret) && note_interrupted(call, tid, entry_time))
 		return 0;
@@ -419,7 +420,7 @@ int BPF_PROG(sched_process_exit, struct task_struct *task)
 		struct interrupted *noted = bpf_map_lookup_elem(&interrupted, &tid);
 
 		if (noted)
-			left_interrupted(ctx, tid, noted);
+			left_interrupted(ctx, tid, noted, noted->ret);
 	}
 	/* The last thread; do_exit() has counted it out before. */
 	if (follow && task->signal->live.counter == 0)

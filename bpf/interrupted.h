@@ -30,14 +30,15 @@ static __always_inline bool is_same_call(const struct interrupted *noted, const 
 }
 
 /*
- * Whether the handler left the noted call, as by longjmp(3): the thread makes another
- * one from where its stack is shorter. A handler that has a stack of its own tells
- * nothing.
+ * Whether the thread went on without the noted call: it makes another one, not from
+ * a handler, whose stack would be longer. So the handler left it, as by longjmp(3),
+ * or, where the delivery of the signal was missed (7.0, see way.go), it got EINTR. A
+ * handler that has a stack of its own tells nothing.
  */
 static __always_inline bool was_left(const struct interrupted *noted, const struct call *call)
 {
-	return noted->restarts && !is_same_call(noted, call) &&
-	       STACK_POINTER(call->regs) >= noted->sp && !task_read(call->task, sas_ss_size);
+	return !is_same_call(noted, call) && STACK_POINTER(call->regs) >= noted->sp &&
+	       !task_read(call->task, sas_ss_size);
 }
 
 /*

@@ -45,7 +45,7 @@ func TestContainerCRI(t *testing.T) {
 	validate(t, table.String())
 	noneUnknown(t, events)
 	all := by(events, app)
-	want := event{"id": app, "name": "app", "image": busyboxImage, "runtime": "containerd", "pod": podName, "namespace": podNamespace}
+	want := event{"id": app, "name": "app", "image": busyboxImage, "runtime": "containerd", "pod": podName, "namespace": podNamespace, "pod_uid": podUID}
 	if last := all[len(all)-1].container(); fmt.Sprint(last) != fmt.Sprint(want) {
 		t.Errorf("got %v, want %v", last, want)
 	}

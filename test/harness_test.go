@@ -295,6 +295,12 @@ func (r *run) wait() result {
 	return res
 }
 
+// missesCalls reports whether calls were missed in a way that can miss them on this
+// kernel, as the tool said at its start.
+func (res result) missesCalls() bool {
+	return res.missed > 0 && strings.Contains(res.stderr, "\ncopenclose: calls can be missed with --attach ")
+}
+
 // row is a line of either table.
 type row struct {
 	time          time.Time

@@ -481,6 +481,10 @@ func (o *object) counts() (Counts, error) {
 		c.Unfollowed += cpu.Unfollowed
 	}
 	for _, program := range o.programs {
+		switch program.Name() {
+		case bpf.SignalProgram, bpf.ExitProgram:
+			continue // what they miss, the thread's next call tells
+		}
 		var info C.struct_bpf_prog_info
 		if C.prog_info(C.int(program.FileDescriptor()), &info) == 0 {
 			c.Missed += uint64(info.recursion_misses)
