@@ -6,7 +6,7 @@
 
 #define CLOSE_RANGE_UNSHARE 2 /* include/uapi/linux/close_range.h */
 
-#define LISTED_FROM_FDS 128 /* files of a close_range are listed among so many fds */
+#define LISTED_FROM_FDS 64  /* files of a close_range are listed among so many fds */
 #define COUNTED_WORDS 16384 /* of 64 fds, as far as open ones are counted */
 #define COUNTED_UNROLLED 64 /* before 6.4, see path.h */
 

@@ -112,10 +112,9 @@ static __always_inline void send_left(void *ctx, const struct call *call,
  * ends. The caller's memory may be gone, or have changed: what the call was about is
  * not told.
  */
-static __always_inline void left_interrupted(void *ctx, __u32 tid, const struct interrupted *noted,
-					     long ret)
+static __always_inline void left_interrupted(void *ctx, __u32 tid, const struct interrupted *noted)
 {
-	struct call call = call_from_note(noted, ret);
+	struct call call = call_from_note(noted, noted->ret);
 
 	if (only_paths || !caller_passes(call.task, pid_tgid_of(call.task)) ||
 	    !result_passes(call.ret))
@@ -147,7 +146,6 @@ static __always_inline __u64 end_entered(__u32 tid)
 static __always_inline int returned(void *ctx, const struct call *call)
 {
 	__u64 pid_tgid, first, entry_time = 0;
-	struct interrupted *noted;
 	struct slot *slot = NULL;
 	__u32 tid, tool;
 
@@ -168,11 +166,6 @@ static __always_inline int returned(void *ctx, const struct call *call)
 		if (slot)
 			give_back_slot(slot);
 		return 0;
-	}
-	if (shared.interrupted) {
-		noted = bpf_map_lookup_elem(&interrupted, &tid);
-		if (noted && was_left(noted, call))
-			left_interrupted(ctx, tid, noted, noted->restarts ? noted->ret : -EINTR);
 	}
 	if (!slot && is_interrupted(call->ret) && note_interrupted(call, tid, entry_time))
 		return 0;
@@ -420,7 +413,7 @@ int BPF_PROG(sched_process_exit, struct task_struct *task)
 		struct interrupted *noted = bpf_map_lookup_elem(&interrupted, &tid);
 
 		if (noted)
-			left_interrupted(ctx, tid, noted, noted->ret);
+			left_interrupted(ctx, tid, noted);
 	}
 	/* The last thread; do_exit() has counted it out before. */
 	if (follow && task->signal->live.counter == 0)

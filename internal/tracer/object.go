@@ -483,7 +483,7 @@ func (o *object) counts() (Counts, error) {
 	for _, program := range o.programs {
 		switch program.Name() {
 		case bpf.SignalProgram, bpf.ExitProgram:
-			continue // what they miss, the thread's next call tells
+			continue // what they miss, the end of the thread tells
 		}
 		var info C.struct_bpf_prog_info
 		if C.prog_info(C.int(program.FileDescriptor()), &info) == 0 {
