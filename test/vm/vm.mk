@@ -5,7 +5,7 @@ KERNELS    ?= 5.10 6.1 6.12 7.2 6.12-full 7.2-full
 # Where KVM works, VM_ACCEL=kvm is faster. Multi-threaded TCG is not used: it
 # panics now and then while the kernel patches its own text.
 VM_ACCEL   ?= tcg,thread=single
-VM_TIMEOUT ?= 20m
+VM_TIMEOUT ?= 30m
 
 VM_DIR     := build/vm
 VM_IMAGE   := $(VM_DIR)/root.img
