@@ -1,3 +1,6 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The copenclose authors
+
 # The static binary alone. What changes seldom stands first, so that a change
 # of the source compiles only our own code again.
 FROM golang:1.26-bookworm AS build

@@ -1,3 +1,6 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The copenclose authors
+
 // Command copenclose shows, live and per container, every open, connect, accept
 // and close on a Linux host.
 package main

@@ -1,3 +1,6 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The copenclose authors
+
 // Package bpf is the contract between the programs in the kernel and their
 // reader: the C of the programs, the record that they send and its Go view,
 // and the table of traced syscalls. It loads nothing and needs no cgo.

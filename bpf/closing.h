@@ -1,4 +1,5 @@
-/* SPDX-License-Identifier: GPL-2.0 */
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* SPDX-FileCopyrightText: The copenclose authors */
 #ifndef COPENCLOSE_CLOSING_H
 #define COPENCLOSE_CLOSING_H
 

@@ -1,6 +1,8 @@
 //go:build ignore
 
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+// SPDX-FileCopyrightText: The copenclose authors
+
 #include "vmlinux.h"
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_endian.h>
@@ -24,7 +26,7 @@
 #include "interrupted.h"
 #include "connecting.h"
 
-char LICENSE[] SEC("license") = "GPL";
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 /* Keep the contract's types in the object's BTF, which event_test.go reads. */
 const struct event *const event_in_btf SEC(".rodata");

@@ -1,3 +1,6 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The copenclose authors
+
 # Upstream libbpf, built once as a static library; nothing of it is committed.
 #
 # The release is pinned in libbpf/sha256sums and fetched as Debian's source

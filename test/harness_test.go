@@ -1,3 +1,6 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The copenclose authors
+
 // Package test runs the built copenclose on the running kernel, as root.
 //
 // The environment says what to run (COPENCLOSE, TRIGGER, TRIGGER32; by default

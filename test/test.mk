@@ -1,3 +1,6 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The copenclose authors
+
 # Tests: unit tests need no root, end-to-end tests trace this kernel.
 
 TRIGGERS   := build/test/trigger build/test/trigger32
@@ -26,7 +29,7 @@ test: ## Install what is missing and run every test
 .PHONY: test-deps
 test-deps: ## Install what the tests need (Debian packages)
 	$(Q)$(SUDO) packaging/install-missing gcc-multilib clang-format shellcheck docker.io debootstrap \
-		busybox-static curl git python3 strace
+		busybox-static curl git python3 strace reuse
 
 .PHONY: test-unit
 test-unit: $(OBJECT) $(LIBBPF) ## Decoders, tables, flags: no root needed
@@ -49,7 +52,7 @@ fuzz: $(OBJECT) $(LIBBPF) ## Fuzz each decoder for FUZZ_TIME
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 .PHONY: check
-check: $(OBJECT) $(LIBBPF) ## gofmt, vet, staticcheck, clang-format, shellcheck
+check: $(OBJECT) $(LIBBPF) ## gofmt, vet, staticcheck, clang-format, shellcheck, licences
 	@echo '  CHECK'
 	$(Q)unformatted=$$(gofmt -l main.go bpf internal test); \
 		test -z "$$unformatted" || { echo "gofmt: $$unformatted" >&2; exit 1; }
@@ -57,3 +60,4 @@ check: $(OBJECT) $(LIBBPF) ## gofmt, vet, staticcheck, clang-format, shellcheck
 	$(Q)$(GO) run $(STATICCHECK) ./...
 	$(Q)clang-format --dry-run --Werror bpf/*.c bpf/*.h test/trigger/*.c test/trigger/*.h
 	$(Q)grep -rlE '^#!.*(sh|bash)$$' .ci libbpf packaging test | xargs shellcheck
+	$(Q)reuse lint --quiet || { reuse lint; echo 'CONTRIBUTING.md has the header that a file begins with' >&2; exit 1; }

@@ -1,3 +1,6 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The copenclose authors
+
 # vmlinux.h has the kernel's types. It is committed, so that the build needs no
 # BTF; CO-RE fits the programs to the kernel that loads them.
 

@@ -1,3 +1,6 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The copenclose authors
+
 // Package attribution says of each event which container it belongs to, and
 // whether it is one of those to be shown. It stands between the tracer, whose
 // Sink it is, and the output: above them both and above package container.

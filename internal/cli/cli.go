@@ -1,3 +1,6 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The copenclose authors
+
 // Package cli is the command line: it reads the options, checks that they fit
 // together, and runs what they ask for. Each subcommand has a file.
 package cli

@@ -1,3 +1,6 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The copenclose authors
+
 // Package container says which container an event belongs to.
 //
 // A Registry knows the container of each cgroup. What it knows comes from three

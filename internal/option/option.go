@@ -1,3 +1,6 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The copenclose authors
+
 // Package option implements the values of flags. Each parses what the user
 // wrote and says in one line what is wrong with it; each is a cli.Generic.
 package option

@@ -1,3 +1,6 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The copenclose authors
+
 // Package output turns events into lines. It appends to one buffer and writes it
 // when asked to, or when it is full.
 package output

@@ -1,3 +1,6 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The copenclose authors
+
 // Package tracer puts the programs of package bpf into the kernel and reads
 // what they send. It is the only importer of libbpfgo.
 //

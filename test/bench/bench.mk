@@ -1,3 +1,6 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The copenclose authors
+
 # Benchmarks: copenclose beside its peers, in one run on this machine.
 
 BENCH_DIR   := build/bench

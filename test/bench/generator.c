@@ -1,6 +1,8 @@
 //go:build ignore
 
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The copenclose authors
+
 /*
  * Makes the calls that the tools trace, and measures how long they take.
  *

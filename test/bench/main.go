@@ -1,3 +1,6 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The copenclose authors
+
 // Command bench measures copenclose beside its peers on this machine.
 //
 //	bench [FLAGS]          every tool beside the same generator, in alternation

@@ -1,4 +1,5 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The copenclose authors
 /* What is closed: by close_range, by dup2 and dup3, and files without a path. */
 #include "trigger.h"
 

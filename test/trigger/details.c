@@ -1,4 +1,5 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The copenclose authors
 /* What a call was about: paths, flags, files, addresses, and who made it. */
 #include "trigger.h"
 

@@ -1,4 +1,5 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The copenclose authors
 /* Closes that hang: each waits until its data is sent, to who does not read. */
 #include "trigger.h"
 

@@ -1,4 +1,5 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The copenclose authors
 /* Who does what a call waits for, and knows that it waits. */
 #include "trigger.h"
 

@@ -1,4 +1,5 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The copenclose authors
 /* Sockets of all kinds: their protocols, both ends, and who is at the other end. */
 #include "trigger.h"
 

@@ -1,4 +1,5 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The copenclose authors
 /*
  * trigger makes known calls and prints what it did, for tests to compare with
  * what copenclose saw. Linked statically it makes no other traced calls.

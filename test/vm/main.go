@@ -1,3 +1,6 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The copenclose authors
+
 // Command vm boots Debian's kernels in virtual machines, runs the end-to-end
 // tests in each, and prints one table.
 //

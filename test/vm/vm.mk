@@ -1,3 +1,6 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The copenclose authors
+
 # The end-to-end tests on several kernels, each in a virtual machine.
 
 # With -full behind it, the same kernel preempts wherever it can.
