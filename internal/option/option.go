@@ -18,7 +18,7 @@ import (
 
 	"github.com/copenclose/copenclose/bpf"
 	"github.com/copenclose/copenclose/internal/container"
-	"github.com/copenclose/copenclose/internal/output"
+	"github.com/copenclose/copenclose/internal/names"
 )
 
 // Duration is a time like 10s or 1m30s; a bare number is seconds.
@@ -146,7 +146,7 @@ type Errnos []uint32
 // Set adds the errnos of s.
 func (e *Errnos) Set(s string) error {
 	return each(s, func(word string) error {
-		errno := output.Errno(strings.ToUpper(word))
+		errno := names.Errno(strings.ToUpper(word))
 		if errno == 0 {
 			return fmt.Errorf("%q is no errno like ENOENT", word)
 		}

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/copenclose/copenclose/bpf"
+	"github.com/copenclose/copenclose/internal/escape"
+	"github.com/copenclose/copenclose/internal/names"
 )
 
 // Needs is what must be sent, and found out, for an output.
@@ -86,7 +88,7 @@ var Columns = []Column{
 		return appendText(b, r.Comm(), last)
 	}},
 	{"abi", "x86_64 or i386, aarch64 or arm: how the call was made", 7, false, Needs{}, ofSyscall, func(b []byte, r *bpf.Record, _ *table, _ bool) []byte {
-		return append(b, abis[r.ABI]...)
+		return append(b, names.ABIs[r.ABI]...)
 	}},
 	{"fd", "fd that was opened, closed (also by dup2 and dup3), connected, or that listens", 4, true, details, ofCall, func(b []byte, r *bpf.Record, _ *table, _ bool) []byte {
 		if fd, ok := callFD(r); ok {
@@ -95,7 +97,7 @@ var Columns = []Column{
 		return append(b, '-')
 	}},
 	{"ret", "what the call returned, or the errno by name", 7, false, Needs{}, ofResult, func(b []byte, r *bpf.Record, _ *table, _ bool) []byte {
-		if name := ErrorName(r.Ret); name != "" {
+		if name := names.Error(r.Ret); name != "" {
 			return append(b, name...)
 		}
 		return strconv.AppendInt(b, int64(r.Ret), 10)
@@ -117,8 +119,8 @@ var Columns = []Column{
 }
 
 // columns finds columns by name.
-func columns(names ...string) (found []Column, err error) {
-	for _, name := range names {
+func columns(wanted ...string) (found []Column, err error) {
+	for _, name := range wanted {
 		i := slices.IndexFunc(Columns, func(c Column) bool { return c.Name == strings.ToLower(name) })
 		if i < 0 {
 			return nil, fmt.Errorf("no column %q; --columns help lists them", name)
@@ -134,7 +136,7 @@ func appendText(b, text []byte, spaces bool) []byte {
 	if len(text) == 0 {
 		return append(b, '-')
 	}
-	return appendEscaped(b, text, spaces)
+	return escape.Append(b, text, spaces)
 }
 
 // callFD is the fd that a call was about: the new one of an open, the call's own
@@ -189,7 +191,7 @@ func appendTarget(b []byte, r *bpf.Record, fullPath, spaces bool) []byte {
 	case bpf.TargetAnonymous:
 		return appendText(b, anonymousName(r), spaces)
 	case bpf.TargetNamespace:
-		return appendInode(appendEscaped(b, name, spaces), d.Inode)
+		return appendInode(escape.Append(b, name, spaces), d.Inode)
 	case bpf.TargetSocket:
 		return appendSocket(b, r)
 	}
@@ -291,7 +293,7 @@ func appendSocket(b []byte, r *bpf.Record) []byte {
 		from, to = peer, local
 	}
 	start := len(b)
-	b = appendProtocol(b, d)
+	b = socketOf(d).AppendProtocol(b)
 	switch hasFrom, hasTo := isShown(from), isShown(to); {
 	case hasFrom || hasTo:
 		if len(b) > start {
@@ -307,7 +309,7 @@ func appendSocket(b []byte, r *bpf.Record) []byte {
 			b = appendAddress(b, to)
 		}
 	case len(b) == start:
-		b = appendFamily(b, d.Family)
+		b = names.AppendFamily(b, d.Family)
 	}
 	if d.PeerPID != 0 {
 		b = strconv.AppendUint(append(b, " pid "...), uint64(d.PeerPID), 10)
@@ -348,5 +350,5 @@ func appendUnix(b, name []byte) []byte {
 		b = append(b, '@')
 		name = name[1:]
 	}
-	return appendEscaped(b, name, false)
+	return escape.Append(b, name, false)
 }

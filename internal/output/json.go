@@ -6,10 +6,10 @@ package output
 import (
 	"encoding/base64"
 	"strconv"
-	"unicode/utf16"
-	"unicode/utf8"
 
 	"github.com/copenclose/copenclose/bpf"
+	"github.com/copenclose/copenclose/internal/escape"
+	"github.com/copenclose/copenclose/internal/names"
 )
 
 // jsonLines writes one object a line; schema.json describes it. A key that does
@@ -28,10 +28,10 @@ type jsonLines struct {
 }
 
 // jsonCalls are the keys that say which call it was, by syscall and ABI.
-var jsonCalls = func() (keys [][len(abis)]string) {
+var jsonCalls = func() (keys [][len(names.ABIs)]string) {
 	for _, s := range bpf.Syscalls {
-		var of [len(abis)]string
-		for i, abi := range abis {
+		var of [len(names.ABIs)]string
+		for i, abi := range names.ABIs {
 			of[i] = `,"syscall":"` + s.Name + `","abi":"` + abi + `","ret":`
 		}
 		keys = append(keys, of)
@@ -57,7 +57,7 @@ func (j *jsonLines) event(b []byte, r *bpf.Record, c, peer *Container) []byte {
 	}
 	b = append(b, jsonCalls[r.Syscall][r.ABI]...)
 	b = strconv.AppendInt(b, int64(r.Ret), 10)
-	if name := ErrorName(r.Ret); name != "" {
+	if name := names.Error(r.Ret); name != "" {
 		b = append(b, `,"error":"`...)
 		b = append(append(b, name...), '"')
 	}
@@ -118,23 +118,23 @@ func (j *jsonLines) appendArguments(b []byte, r *bpf.Record) []byte {
 	case "open", "creat":
 		return j.appendOpenArguments(b, d)
 	case "accept4":
-		return appendFlagsKey(b, d.Flags, acceptFlags)
+		return appendFlagsKey(b, d.Flags, names.AcceptFlags)
 	case "close_range":
 		b = appendUintKey(b, `,"last_fd":`, uint64(d.LastFD))
-		return appendFlagsKey(b, d.Flags, closeRangeFlags)
+		return appendFlagsKey(b, d.Flags, names.CloseRangeFlags)
 	case "dup3":
-		return appendFlagsKey(b, d.Flags, dup3Flags)
+		return appendFlagsKey(b, d.Flags, names.Dup3Flags)
 	}
 	return b
 }
 
 func (j *jsonLines) appendOpenArguments(b []byte, d *bpf.Details) []byte {
 	if len(j.openFlagsText) == 0 || d.Flags != j.openFlags {
-		j.openFlags, j.openFlagsText = d.Flags, appendOpenFlags(j.openFlagsText[:0], d.Flags)
+		j.openFlags, j.openFlagsText = d.Flags, names.AppendOpenFlags(j.openFlagsText[:0], d.Flags)
 	}
 	b = append(b, `,"flags":"`...)
 	b = append(append(b, j.openFlagsText...), '"')
-	if hasMode(d.Flags) {
+	if names.HasMode(d.Flags) {
 		b = append(b, `,"mode":"0`...)
 		for shift := 6; shift >= 0 && d.Mode>>shift == 0; shift -= 3 {
 			b = append(b, '0')
@@ -146,17 +146,17 @@ func (j *jsonLines) appendOpenArguments(b []byte, d *bpf.Details) []byte {
 	}
 	if d.Resolve != 0 {
 		b = append(b, `,"resolve":"`...)
-		b = append(appendSymbols(b, d.Resolve, resolveFlags), '"')
+		b = append(names.ResolveFlags.Append(b, d.Resolve), '"')
 	}
 	return b
 }
 
-func appendFlagsKey(b []byte, flags uint32, symbols []symbol) []byte {
+func appendFlagsKey(b []byte, flags uint32, set names.Flags) []byte {
 	if flags == 0 {
 		return b
 	}
 	b = append(b, `,"flags":"`...)
-	return append(appendSymbols(b, uint64(flags), symbols), '"')
+	return append(set.Append(b, uint64(flags)), '"')
 }
 
 // appendTargetKeys appends what the call was about. Of an open that is the path as
@@ -218,7 +218,7 @@ func appendNamespaceKey(b []byte, key string, r *bpf.Record) []byte {
 func appendSocketKeys(b []byte, r *bpf.Record, peerContainer *Container) []byte {
 	d := r.Details
 	b = append(b, `,"family":"`...)
-	b = append(appendFamily(b, d.Family), '"')
+	b = append(names.AppendFamily(b, d.Family), '"')
 	if d.SocketType != 0 {
 		b = appendProtocolKey(b, d)
 	}
@@ -242,7 +242,7 @@ func appendProtocolKey(b []byte, d *bpf.Details) []byte {
 	start := len(b)
 	b = append(b, `,"protocol":"`...)
 	value := len(b)
-	if b = appendProtocol(b, d); len(b) == value {
+	if b = socketOf(d).AppendProtocol(b); len(b) == value {
 		return b[:start]
 	}
 	return append(b, '"')
@@ -297,6 +297,29 @@ func appendRemarks(b []byte, remarks bpf.Remark) []byte {
 	return b
 }
 
+// socketOf is the socket that a call was about.
+func socketOf(d *bpf.Details) names.Socket {
+	return names.Socket{Family: d.Family, Type: d.SocketType, Protocol: d.Protocol}
+}
+
+// targetType says what kind of thing the target of a call is, "" if that is not
+// known.
+func targetType(r *bpf.Record) string {
+	switch r.Details.Target {
+	case bpf.TargetFile:
+		return names.FileType(r.Details.FileMode)
+	case bpf.TargetSocket:
+		return "socket"
+	case bpf.TargetPipe:
+		return "pipe"
+	case bpf.TargetMemfd:
+		return "memfd"
+	case bpf.TargetNamespace:
+		return "namespace"
+	}
+	return ""
+}
+
 func appendUintKey(b []byte, key string, value uint64) []byte {
 	return strconv.AppendUint(append(b, key...), value, 10)
 }
@@ -308,7 +331,7 @@ func appendTextKey(b []byte, key string, text []byte) []byte {
 		return b
 	}
 	b = append(append(b, key...), '"')
-	b, valid := appendJSONText(b, text)
+	b, valid := escape.AppendJSON(b, text)
 	b = append(b, '"')
 	if valid {
 		return b
@@ -316,39 +339,4 @@ func appendTextKey(b []byte, key string, text []byte) []byte {
 	b = append(b, key[:len(key)-2]...)
 	b = append(b, `_base64":"`...)
 	return append(base64.StdEncoding.AppendEncode(b, text), '"')
-}
-
-// appendJSONText appends text as the inside of a JSON string (RFC 8259). What
-// could act on a terminal is escaped, too.
-func appendJSONText(b, text []byte) (_ []byte, valid bool) {
-	valid = true
-	for {
-		n := plainJSON.prefix(text)
-		b = append(b, text[:n]...)
-		if text = text[n:]; len(text) == 0 {
-			return b, valid
-		}
-		r, size := utf8.DecodeRune(text)
-		switch c := text[0]; {
-		case c == '"' || c == '\\':
-			b = append(b, '\\', c)
-		case r == utf8.RuneError && size == 1:
-			b = append(b, "\uFFFD"...)
-			valid = false
-		case printable(r):
-			b = append(b, text[:size]...)
-		default:
-			b = appendUnicodeEscape(b, r)
-		}
-		text = text[size:]
-	}
-}
-
-// appendUnicodeEscape appends r as \uXXXX, above U+FFFF as a surrogate pair.
-func appendUnicodeEscape(b []byte, r rune) []byte {
-	if r > 0xffff {
-		high, low := utf16.EncodeRune(r)
-		return appendRuneEscape(appendRuneEscape(b, high), low)
-	}
-	return appendRuneEscape(b, r)
 }

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The copenclose authors
 
-package output
+// Package escape makes text printable that traced programs, container runtimes or the
+// network chose. It can be anything: escape sequences for a terminal, a line that looks
+// like one of copenclose, bytes that are not UTF-8.
+package escape
 
 import (
 	"encoding/binary"
@@ -9,12 +12,11 @@ import (
 	"unicode/utf8"
 )
 
-// appendEscaped appends what a traced program chose (its name, a path, a
-// hostname) so that it cannot do anything to a terminal or pass for another
-// column: what is not printable, and the backslash, become escapes as in a Go or
-// C string, bytes that are no UTF-8 \xNN, and so does a space where spaces is
-// false. Reading the escapes gives back the bytes.
-func appendEscaped(b, text []byte, spaces bool) []byte {
+// Append appends text for a terminal. What is not printable, and the backslash,
+// become escapes as in a Go or C string, bytes that are not UTF-8 become \xNN, and so
+// does a space if spaces is false, because words follow in the line. Reading the
+// escapes gives back the bytes.
+func Append(b, text []byte, spaces bool) []byte {
 	plain := &plainWord
 	if spaces {
 		plain = &plainText
@@ -39,6 +41,9 @@ func appendEscaped(b, text []byte, spaces bool) []byte {
 		text = text[size:]
 	}
 }
+
+// String returns text for a terminal, with its spaces; see Append.
+func String(text string) string { return string(Append(nil, []byte(text), true)) }
 
 // plainBytes is printable ASCII but for two characters.
 type plainBytes struct {
@@ -67,7 +72,7 @@ func (p *plainBytes) prefix(text []byte) (n int) {
 
 const eachByte = 0x0101010101010101
 
-// all8 tells whether eight bytes are plain, all at once. Each term has the highest
+// all8 reports whether eight bytes are plain, all at once. Each term has the highest
 // bit of a byte set if that byte is not ASCII, is a control character, is DEL, is
 // one of without. A borrow can set more of them, but only above one that is set
 // rightly.
@@ -79,7 +84,7 @@ func (p *plainBytes) all8(word uint64) bool {
 	return (word|control|(del-eachByte)&^del|(one-eachByte)&^one|(other-eachByte)&^other)&highest == 0
 }
 
-// What is left as it is: in a last column, in another one, in JSON.
+// What is left as it is: where spaces are, where there are none, and in JSON.
 var plainText, plainWord, plainJSON = printableBut('\\', '\\'), printableBut('\\', ' '), printableBut('\\', '"')
 
 func appendByteEscape(b []byte, c byte) []byte {
@@ -109,5 +114,5 @@ func appendRuneEscape(b []byte, r rune) []byte {
 
 const hex = "0123456789abcdef"
 
-// printable tells whether r may reach a terminal as it is.
+// printable reports whether r may reach a terminal as it is.
 func printable(r rune) bool { return unicode.IsPrint(r) }

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The copenclose authors
+
+// Package names has the names of the kernel's numbers: errors, flags, kinds of
+// sockets and files. What has no name keeps its number.
+package names
+
+import (
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// restarts are results that only a tracer sees: a signal came, and the kernel makes
+// the call again or returns EINTR. include/linux/errno.h.
+var restarts = map[unix.Errno]string{
+	512: "ERESTARTSYS",
+	513: "ERESTARTNOINTR",
+	514: "ERESTARTNOHAND",
+	516: "ERESTART_RESTARTBLOCK",
+}
+
+// errors has the name of each errno.
+var errors = func() (names [4096]string) {
+	for errno := range names {
+		if names[errno] = unix.ErrnoName(unix.Errno(errno)); names[errno] == "" {
+			names[errno] = "E" + strconv.Itoa(errno)
+		}
+	}
+	for errno, name := range restarts {
+		names[errno] = name
+	}
+	return names
+}()
+
+// Error returns the name of the errno that a call returned, "" if it succeeded.
+func Error(ret int32) string {
+	if ret >= 0 || ret <= -int32(len(errors)) {
+		return ""
+	}
+	return errors[-ret]
+}
+
+// Errno returns the number of the errno called name, 0 if there is none.
+func Errno(name string) uint32 {
+	for errno, n := range errors {
+		if n == name {
+			return uint32(errno)
+		}
+	}
+	return 0
+}
+
+// Message returns what strerror(3) says of the errno that a call returned, "" if it
+// says nothing.
+func Message(ret int32) string {
+	if name := Error(ret); name == "" || unix.ErrnoName(unix.Errno(-ret)) == "" {
+		return ""
+	}
+	message := unix.Errno(-ret).Error() // which begins with a small letter
+	return strings.ToUpper(message[:1]) + message[1:]
+}
