@@ -21,6 +21,7 @@ import (
 
 	"github.com/copenclose/copenclose/bpf"
 	"github.com/copenclose/copenclose/internal/attribution"
+	"github.com/copenclose/copenclose/internal/cgroup"
 	"github.com/copenclose/copenclose/internal/command"
 	"github.com/copenclose/copenclose/internal/output"
 	"github.com/copenclose/copenclose/internal/tracer"
@@ -91,6 +92,7 @@ type session struct {
 	request
 	options    *Options
 	command    *command.Command // nil for none
+	cgroups    *cgroup.Tree     // nil where --cgroup is not given
 	remark     *log.Logger
 	kernel     kernel
 	writer     *output.Writer
@@ -99,12 +101,12 @@ type session struct {
 
 func (t *tool) trace(ctx context.Context, o *Options) error {
 	s := &session{tool: t, options: o}
+	defer s.close()
 	if err := s.validate(); err != nil {
 		return err
 	}
 	ctx, stop := untilSignal(ctx)
 	defer stop()
-	defer s.close()
 	if err := s.load(); err != nil {
 		return err
 	}
@@ -128,13 +130,31 @@ func (s *session) validate() (err error) {
 	if s.request, err = s.options.resolve(); err != nil {
 		return err
 	}
-	if s.tracer.Filter.Cgroups, err = s.options.Select.Cgroups.Directories(); err != nil {
+	if err := s.findCgroups(s.options.Select.Cgroups); err != nil {
 		return usageError(err)
 	}
 	if len(s.options.Command) > 0 {
 		if s.command, err = command.Find(s.options.Command, s.tool.stderr); err != nil {
 			return usageError(err)
 		}
+	}
+	return nil
+}
+
+// findCgroups has the tracer trace only these cgroups, if there are any.
+func (s *session) findCgroups(idsOrPaths []string) (err error) {
+	if len(idsOrPaths) == 0 {
+		return nil
+	}
+	if s.cgroups, err = cgroup.Open(); err != nil {
+		return fmt.Errorf("--cgroup: %w", err)
+	}
+	for _, word := range idsOrPaths {
+		dir, err := s.cgroups.Directory(word)
+		if err != nil {
+			return fmt.Errorf("--cgroup %s: %w", word, err)
+		}
+		s.tracer.Filter.Cgroups = append(s.tracer.Filter.Cgroups, dir)
 	}
 	return nil
 }
@@ -311,4 +331,5 @@ func (s *session) close() {
 	if s.kernel != nil {
 		s.kernel.Close()
 	}
+	s.cgroups.Close()
 }

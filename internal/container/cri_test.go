@@ -102,7 +102,7 @@ func TestCRINames(t *testing.T) {
 	// All at once, and then one.
 	for i, id := range []string{idA, idB, idC, idD} {
 		r.Made(uint64(i), "/kubepods/pod/cri-containerd-"+id+".scope")
-		if err := os.MkdirAll(filepath.Join(r.tree.dir, "kubepods/pod/cri-containerd-"+id+".scope"), 0o755); err != nil {
+		if err := os.MkdirAll(filepath.Join(dirOf(t, r), "kubepods/pod/cri-containerd-"+id+".scope"), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -283,7 +283,7 @@ func TestSettle(t *testing.T) {
 	serve(t, socket, newDockerServer(running(idA, "web", "nginx")))
 	r, _ := registry(t, Config{Sockets: []string{socket}})
 	for i, id := range []string{idA, idB} {
-		if err := os.MkdirAll(filepath.Join(r.tree.dir, "docker", id), 0o755); err != nil {
+		if err := os.MkdirAll(filepath.Join(dirOf(t, r), "docker", id), 0o755); err != nil {
 			t.Fatal(err)
 		}
 		r.Made(uint64(1+i), "/docker/"+id)

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/copenclose/copenclose/internal/cgroup"
 )
 
 const (
@@ -56,7 +58,7 @@ type Registry struct {
 	learnt mailbox[finding] // from the keeper
 	news   mailbox[news]    // to the keeper
 
-	tree    *tree
+	tree    *cgroup.Tree
 	changed func(uint64, *Container)
 	names   *names
 	cancel  context.CancelFunc
@@ -105,21 +107,21 @@ type news struct {
 // New reads the cgroup tree and starts asking for names. Call it once cgroups
 // that are made are being recorded, so that none is missed in between.
 func New(cfg Config) (*Registry, error) {
-	t, err := openTree()
+	t, err := cgroup.Open()
 	if err != nil {
 		return nil, err
 	}
 	r := newRegistry(cfg, t)
-	err = t.walk(func(id uint64, path string) { r.add(id, path) })
+	err = t.Walk(r.add)
 	if err != nil {
-		t.close()
+		t.Close()
 		return nil, err
 	}
 	r.start()
 	return r, nil
 }
 
-func newRegistry(cfg Config, t *tree) *Registry {
+func newRegistry(cfg Config, t *cgroup.Tree) *Registry {
 	r := &Registry{
 		cgroups:    make(map[uint64]place),
 		containers: make(map[key]*live),
@@ -154,16 +156,11 @@ func (r *Registry) Close() {
 	if r.names != nil {
 		r.names.wait()
 	}
-	r.tree.close()
+	r.tree.Close()
 }
 
-// Warning is PartialView, or nil when all cgroups of the host are seen.
-func (r *Registry) Warning() error {
-	if r.tree.whole {
-		return nil
-	}
-	return PartialView{}
-}
+// Warning is cgroup.PartialView, or nil where all cgroups of the host are seen.
+func (r *Registry) Warning() error { return r.tree.Warning() }
 
 // Lookup returns the container of a cgroup, nil for a cgroup of the host.
 // Whether that is known is the second result; a cgroup that is not is looked up
@@ -339,7 +336,7 @@ func (r *Registry) handle(ctx context.Context, batch []news, wait time.Duration)
 		case removed:
 			r.leave(n.live, n.cgroup)
 		case asked:
-			if path, err := r.tree.path(n.cgroup); err == nil {
+			if path, err := r.tree.Path(n.cgroup); err == nil {
 				r.learnt.put(finding{n.cgroup, path})
 			}
 		case runs:
@@ -384,7 +381,7 @@ func (r *Registry) tellChanged(l *live) {
 }
 
 func (r *Registry) readHostname(l *live) {
-	pid := r.tree.firstProcess(l.path)
+	pid := r.tree.FirstProcess(l.path)
 	if pid == 0 {
 		return
 	}
@@ -414,14 +411,14 @@ func (r *Registry) List() []*Container {
 
 	var list []*Container
 	for _, l := range running {
-		if !r.tree.has(l.path) {
+		if !r.tree.Has(l.path) {
 			continue
 		}
 		if l.now.Load().Hostname == "" {
 			r.readHostname(l)
 		}
 		c := *l.now.Load()
-		c.PID = r.tree.firstProcess(l.path)
+		c.PID = r.tree.FirstProcess(l.path)
 		list = append(list, &c)
 	}
 	slices.SortFunc(list, func(a, b *Container) int {

@@ -10,6 +10,10 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/copenclose/copenclose/internal/cgroup"
 )
 
 const (
@@ -28,13 +32,37 @@ type change struct {
 // not started.
 func registry(t *testing.T, cfg Config) (*Registry, <-chan change) {
 	t.Helper()
-	tree, err := newTree(t.TempDir())
+	tree, err := cgroup.OpenAt(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
 	changes := make(chan change, 100_000)
 	cfg.Changed = func(id uint64, c *Container) { changes <- change{id, c} }
 	return newRegistry(cfg, tree), changes
+}
+
+// dirOf returns the root of the cgroup tree.
+func dirOf(t *testing.T, r *Registry) string {
+	t.Helper()
+	dir, err := r.tree.Directory("/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// makeCgroup makes a cgroup, which only root can.
+func makeCgroup(t *testing.T, root, path string) (id uint64) {
+	t.Helper()
+	if err := os.Mkdir(root+path, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.Remove(root + path) })
+	var st unix.Stat_t
+	if err := unix.Stat(root+path, &st); err != nil {
+		t.Fatal(err)
+	}
+	return st.Ino
 }
 
 func started(t *testing.T, r *Registry) {
@@ -162,7 +190,9 @@ func TestClaimedIDs(t *testing.T) {
 
 // Cgroups that were made while events were lost are looked up in the tree.
 func TestLookedUpLater(t *testing.T) {
-	asRoot(t)
+	if os.Geteuid() != 0 {
+		t.Skip("needs root, to make a cgroup")
+	}
 	changes := make(chan change, 100_000)
 	r, err := New(Config{NoNames: true, Changed: func(id uint64, c *Container) {
 		select {
@@ -179,11 +209,11 @@ func TestLookedUpLater(t *testing.T) {
 	}
 	parent := fmt.Sprintf("/copenclose-test-%d", os.Getpid())
 	path := parent + "/docker-" + idA + ".scope"
-	makeCgroup(t, r.tree, parent)
+	makeCgroup(t, dirOf(t, r), parent)
 	for len(changes) > 0 {
 		<-changes
 	}
-	id := makeCgroup(t, r.tree, path)
+	id := makeCgroup(t, dirOf(t, r), path)
 	wantLookup(t, r, id, "", false)
 	handled(t, r, changes)
 	wantLookup(t, r, id, idA, true)
@@ -199,7 +229,7 @@ func TestLookedUpLater(t *testing.T) {
 	if found == nil || found.CgroupID != id || found.Path != path {
 		t.Errorf("it is not listed: %+v", found)
 	}
-	if err := os.Remove(r.tree.dir + path); err != nil {
+	if err := os.Remove(dirOf(t, r) + path); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range r.List() {
@@ -212,17 +242,17 @@ func TestLookedUpLater(t *testing.T) {
 func TestList(t *testing.T) {
 	r, _ := registry(t, Config{NoNames: true})
 	for i, path := range []string{"/docker/" + idB, "/lxc.payload.web", "/docker/" + idA, "/docker/" + idC} {
-		if err := os.MkdirAll(filepath.Join(r.tree.dir, path), 0o755); err != nil {
+		if err := os.MkdirAll(filepath.Join(dirOf(t, r), path), 0o755); err != nil {
 			t.Fatal(err)
 		}
 		r.Made(uint64(10+i), path)
 	}
 	own := fmt.Appendln(nil, os.Getpid())
-	if err := os.WriteFile(filepath.Join(r.tree.dir, "docker", idA, "cgroup.procs"), own, 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(dirOf(t, r), "docker", idA, "cgroup.procs"), own, 0o644); err != nil {
 		t.Fatal(err)
 	}
 	// The event for its end was lost.
-	if err := os.Remove(filepath.Join(r.tree.dir, "docker", idC)); err != nil {
+	if err := os.Remove(filepath.Join(dirOf(t, r), "docker", idC)); err != nil {
 		t.Fatal(err)
 	}
 	started(t, r)
@@ -250,7 +280,7 @@ func TestLookupAllocatesNothing(t *testing.T) {
 func BenchmarkLookup(b *testing.B) {
 	for _, n := range []uint64{1, 20, 5000} {
 		b.Run(fmt.Sprintf("%d cgroups", n), func(b *testing.B) {
-			tree, err := newTree(b.TempDir())
+			tree, err := cgroup.OpenAt(b.TempDir())
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -252,18 +252,6 @@ func (c *Cgroups) Set(s string) error {
 	})
 }
 
-// Directories looks the cgroups up, and returns their directories.
-func (c Cgroups) Directories() (dirs []string, err error) {
-	for _, word := range c {
-		dir, err := cgroupDirectory(word)
-		if err != nil {
-			return nil, fmt.Errorf("--cgroup %s: %w", word, err)
-		}
-		dirs = append(dirs, dir)
-	}
-	return dirs, nil
-}
-
 func (c *Cgroups) String() string { return strings.Join(*c, ",") }
 
 // Containers is a List of patterns that a container must match, or with a ! before
