@@ -67,3 +67,13 @@ func (a Address) encode() (e address) {
 	}
 	return e
 }
+
+// CgroupMade is the draft of the record that says that a cgroup was made at path.
+func CgroupMade(id uint64, path string) Draft {
+	return Draft{Event: Event{CgroupID: id, Syscall: cgroupMade}, Details: &Details{}, Name: []byte(path)}
+}
+
+// CgroupRemoved is the draft of the record that says that a cgroup was removed.
+func CgroupRemoved(id uint64) Draft {
+	return Draft{Event: Event{CgroupID: id, Syscall: cgroupRemoved}, Details: &Details{}}
+}

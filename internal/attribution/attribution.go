@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The copenclose authors
 
-// Package attribution says of each event which container it belongs to, and
-// whether it is one of those to be shown. It stands between the tracer, whose
-// Sink it is, and the output: above them both and above package container.
+// Package attribution finds out which container each event belongs to, and whether
+// it is one of those to be shown. It is the one stage between a stream.Source, which
+// gives it records, and a stream.Sink, which takes events.
 //
 // The kernel decides as far as it knows the cgroup (bpf.Verdict, kept up to date
 // from here); what it does not know passes and is decided here.
@@ -15,90 +15,121 @@ import (
 
 	"github.com/copenclose/copenclose/bpf"
 	"github.com/copenclose/copenclose/internal/container"
-	"github.com/copenclose/copenclose/internal/output"
+	"github.com/copenclose/copenclose/internal/stream"
 )
 
 // Config says what is to be known and shown.
 type Config struct {
 	IgnoreHost bool
-	Choose     func(*container.Container) bool // nil to show all
-	Names      bool                            // ask the runtimes for names
-	Sockets    []string                        // of the runtimes, none for those that are found
-	Note       func(string)                    // told what the user should know
+	Choose     func(*stream.Container) bool // nil to show all; asked of nil for the host
+	Names      bool                         // ask the runtimes for names
+	Sockets    []string                     // of the runtimes, none for those that are found
+	Note       func(string)                 // is given what the user should know, a line each
 }
 
-// Verdicts is what the kernel knows of cgroups; tracer.Tracer has it.
+// Verdicts is what the kernel knows of cgroups. A source without a kernel has none
+// and does nothing.
 type Verdicts interface {
+	// SetVerdict may be called by any goroutine, but for one cgroup only by one at
+	// a time, as ForgetVerdict.
 	SetVerdict(cgroup uint64, v bpf.Verdict)
 	ForgetVerdict(cgroup uint64)
+	// VerdictsComplete: every cgroup that exists has its verdict.
 	VerdictsComplete()
 }
 
-// Attributor is a tracer.Sink.
+// Registry knows the container of each cgroup; see container.Registry.
+type Registry interface {
+	Lookup(cgroup uint64) (c *stream.Container, known bool)
+	Made(cgroup uint64, path string)
+	Removed(cgroup uint64)
+	Settle(context.Context) error
+	Warning() error
+	Close()
+}
+
+// Open makes a Registry; it is OpenRegistry but for tests.
+type Open func(container.Config) (Registry, error)
+
+// OpenRegistry makes the Registry of this machine's containers.
+func OpenRegistry(cfg container.Config) (Registry, error) {
+	registry, err := container.New(cfg)
+	if err != nil {
+		return nil, err // not a Registry with no registry in it
+	}
+	return registry, nil
+}
+
+// Attributor turns records into events. It is a stream.Records.
 type Attributor struct {
-	cfg      Config
-	verdicts Verdicts
-	writer   *output.Writer
-	registry *container.Registry // nil where nothing asks for containers
-	filtered uint64
-
-	// What output says of the containers seen lately.
-	origins map[*container.Container]*origin
-	latest  *container.Container
-	found   *origin
+	sink       stream.Sink
+	event      stream.Event // the one that the sink is given
+	registry   Registry     // nil where nothing asks for containers
+	ignoreHost bool
+	choose     bool // events are chosen by their containers,
+	hostChosen bool // and the host is chosen, too
+	filtered   uint64
 }
 
-// origin is a container as output has it.
-type origin struct {
-	output.Container
-	chosen bool
-}
-
-// originsMax bounds the containers that are remembered; each time more becomes
-// known of one it is another.
-const originsMax = 4096
+// Pass returns an Attributor that finds no containers and shows all events.
+func Pass(sink stream.Sink) *Attributor { return &Attributor{sink: sink} }
 
 // namesTimeout bounds how long the start waits for the names to choose by.
 const namesTimeout = 2 * time.Second
 
-// New makes an Attributor that knows no containers and shows all events.
-func New(v Verdicts, w *output.Writer) *Attributor {
-	return &Attributor{verdicts: v, writer: w}
-}
-
-// Attribute has it find containers. It returns when every cgroup that exists is
-// known, and the kernel knows of each whose it is, and where containers are
-// chosen when the runtimes have told their names, or had time to. Where that fails, the host is
-// the initial PID namespace alone.
-func (a *Attributor) Attribute(cfg Config) error {
-	a.cfg = cfg
-	a.origins = make(map[*container.Container]*origin)
-	registry, err := container.New(container.Config{
-		Sockets: cfg.Sockets,
-		NoNames: !cfg.Names,
-		Note:    cfg.Note,
-		Changed: a.tell,
-	})
+// New returns an Attributor that finds containers, and sets the kernel's verdicts.
+// When it returns, every cgroup that exists has its verdict and, where containers
+// are chosen, the runtimes have answered or had namesTimeout. The kernel must be
+// recording already which cgroups are made.
+func New(sink stream.Sink, v Verdicts, open Open, cfg Config) (*Attributor, error) {
+	a := &Attributor{sink: sink, ignoreHost: cfg.IgnoreHost, choose: cfg.Choose != nil}
+	a.hostChosen = a.choose && cfg.Choose(nil)
+	found := container.Config{Sockets: cfg.Sockets, NoNames: !cfg.Names, Note: cfg.Note, Choose: cfg.Choose}
+	if a.ignoreHost || a.choose {
+		// Only the registry sets and forgets verdicts, in the order of what happens
+		// to a cgroup.
+		found.Changed = func(cgroup uint64, c *stream.Container) {
+			if verdict := a.verdict(c); verdict != bpf.UnknownCgroup {
+				v.SetVerdict(cgroup, verdict)
+			}
+		}
+		found.Removed = v.ForgetVerdict
+	}
+	registry, err := open(found)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	a.registry = registry
-	if cfg.Names && cfg.Choose != nil {
+	if cfg.Names && a.choose {
 		// What a container does before its name is known is not shown. A runtime
-		// that does not answer says so by itself.
+		// that does not answer is noted by the registry.
 		ctx, cancel := context.WithTimeout(context.Background(), namesTimeout)
 		defer cancel()
 		_ = registry.Settle(ctx)
 	}
 	if warning := registry.Warning(); warning != nil {
 		cfg.Note(warning.Error())
-		return nil
+		return a, nil
 	}
-	a.verdicts.VerdictsComplete()
-	return nil
+	v.VerdictsComplete()
+	return a, nil
 }
 
-// Close ends finding containers.
+// verdict is what the kernel is to know of a cgroup of c, nil for the host. It is not
+// known as long as the name that decides may still come.
+func (a *Attributor) verdict(c *stream.Container) bpf.Verdict {
+	switch {
+	case c == nil:
+		return bpf.Host
+	case c.Chosen:
+		return bpf.Chosen
+	case a.choose && c.Name == "":
+		return bpf.UnknownCgroup
+	}
+	return bpf.Container
+}
+
+// Close ends finding containers, and then nothing sets verdicts any more.
 func (a *Attributor) Close() {
 	if a.registry != nil {
 		a.registry.Close()
@@ -108,105 +139,63 @@ func (a *Attributor) Close() {
 // Filtered is how many events were left out here.
 func (a *Attributor) Filtered() uint64 { return a.filtered }
 
-// tell tells the kernel of a cgroup, unless the name that decides may still come.
-func (a *Attributor) tell(cgroup uint64, c *container.Container) {
-	if !a.cfg.IgnoreHost && a.cfg.Choose == nil {
-		return
+// Record gives the event of a call to the sink, if it is to be shown, and notes what
+// happens to cgroups.
+func (a *Attributor) Record(r *bpf.Record) error {
+	if r.IsCgroupNews() {
+		a.cgroup(r)
+		return nil
 	}
-	verdict := bpf.Host
-	switch {
-	case c == nil:
-	case a.cfg.Choose != nil && a.cfg.Choose(c):
-		verdict = bpf.Chosen
-	case a.cfg.Choose != nil && c.Name == "":
-		return
-	default:
-		verdict = bpf.Container
+	a.event.Record = r
+	if a.registry == nil {
+		return a.sink.Event(&a.event)
 	}
-	// What the kernel has no room for it does not know, and is decided here.
-	a.verdicts.SetVerdict(cgroup, verdict)
+	c, known := a.registry.Lookup(r.CgroupID)
+	if !a.shows(r, c, known) {
+		a.filtered++
+		return nil
+	}
+	a.event.Container, a.event.Peer = shown(c, known), nil
+	if r.Details != nil && r.Details.PeerCgroup != 0 {
+		a.event.Peer = shown(a.registry.Lookup(r.Details.PeerCgroup))
+	}
+	return a.sink.Event(&a.event)
 }
 
-// Cgroup takes news of a cgroup.
-func (a *Attributor) Cgroup(r *bpf.Record) {
+// shows reports whether an event of c, nil for the host, is to be shown.
+func (a *Attributor) shows(r *bpf.Record, c *stream.Container, known bool) bool {
+	if a.ignoreHost && r.InInitialPIDNS && known && c == nil {
+		return false
+	}
+	if c == nil {
+		return !a.choose || a.hostChosen
+	}
+	return !a.choose || c.Chosen
+}
+
+// shown is what the event says of what Lookup found.
+func shown(c *stream.Container, known bool) *stream.Container {
+	if !known {
+		return stream.Unknown
+	}
+	return c
+}
+
+// Flush: see stream.Records.
+func (a *Attributor) Flush() error { return a.sink.Flush() }
+
+// cgroup notes that a cgroup was made or removed.
+func (a *Attributor) cgroup(r *bpf.Record) {
 	if a.registry == nil {
 		return
 	}
 	if r.Removed() {
 		a.registry.Removed(r.CgroupID)
-		a.verdicts.ForgetVerdict(r.CgroupID)
 		return
 	}
 	path := string(r.Name())
-	if len(path) >= pathMax {
+	if len(path) >= bpf.TextMax-1 {
 		path = "" // cut, so that the registry looks for it
 	}
 	a.registry.Made(r.CgroupID, path)
-	if c, known := a.registry.Lookup(r.CgroupID); known {
-		a.tell(r.CgroupID, c)
-	}
-}
-
-const pathMax = 4095
-
-// Event writes an event, if it is to be shown.
-func (a *Attributor) Event(r *bpf.Record) error {
-	if a.registry == nil {
-		return a.writer.Event(r, nil, nil)
-	}
-	c, known := a.registry.Lookup(r.CgroupID)
-	if a.cfg.IgnoreHost && r.InInitialPIDNS && known && c == nil {
-		a.filtered++
-		return nil
-	}
-	if a.cfg.Choose != nil && !a.origin(c).chosen {
-		a.filtered++
-		return nil
-	}
-	var peer *output.Container
-	if r.Details != nil && r.Details.PeerCgroup != 0 {
-		peer = a.shown(a.registry.Lookup(r.Details.PeerCgroup))
-	}
-	return a.writer.Event(r, a.shown(c, known), peer)
-}
-
-// shown is what is shown of what Lookup found: nil for the host.
-func (a *Attributor) shown(c *container.Container, known bool) *output.Container {
-	switch {
-	case !known:
-		return &output.Unknown
-	case c == nil:
-		return nil
-	}
-	return &a.origin(c).Container
-}
-
-// Flush writes what was appended.
-func (a *Attributor) Flush() error { return a.writer.Flush() }
-
-func (a *Attributor) origin(c *container.Container) *origin {
-	if c == a.latest && a.found != nil {
-		return a.found
-	}
-	o, ok := a.origins[c]
-	if !ok {
-		if len(a.origins) >= originsMax {
-			clear(a.origins)
-		}
-		o = a.newOrigin(c)
-		a.origins[c] = o
-	}
-	a.latest, a.found = c, o
-	return o
-}
-
-func (a *Attributor) newOrigin(c *container.Container) *origin {
-	o := &origin{chosen: a.cfg.Choose != nil && a.cfg.Choose(c)}
-	if c != nil {
-		o.Container = output.Container{
-			Label: c.Label(), ID: c.ID, Name: c.Name, Image: c.Image, Runtime: c.Runtime,
-			Pod: c.Pod, PodUID: c.PodUID, Namespace: c.Namespace,
-		}
-	}
-	return o
 }

@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/copenclose/copenclose/bpf"
+	"github.com/copenclose/copenclose/internal/stream"
 	"github.com/copenclose/copenclose/internal/tracer"
 )
 
@@ -30,10 +31,9 @@ type stub struct {
 	attachErr error
 	startErr  error
 	misses    string
-	during    func(ctx context.Context, sink tracer.Sink) error // nil waits for the end
-	counts    tracer.Counts
+	during    func(ctx context.Context, to stream.Records) error // nil waits for the end
+	counts    stream.Counts
 	countsErr error
-	unread    int
 	closed    bool
 }
 
@@ -51,27 +51,26 @@ func (s *stub) Misses() string                 { return s.misses }
 func (s *stub) Buffer() tracer.BufferKind      { return tracer.Ring }
 func (s *stub) Syscalls() []bpf.Syscall        { return bpf.Syscalls[:2] }
 func (s *stub) WakeOn(int)                     {}
-func (s *stub) Counts() (tracer.Counts, error) { return s.counts, s.countsErr }
-func (s *stub) Unread() int                    { return s.unread }
+func (s *stub) Counts() (stream.Counts, error) { return s.counts, s.countsErr }
 func (s *stub) Close()                         { s.closed = true }
 func (s *stub) SetVerdict(uint64, bpf.Verdict) {}
 func (s *stub) ForgetVerdict(uint64)           {}
 func (s *stub) VerdictsComplete()              {}
 
-func (s *stub) Run(ctx context.Context, sink tracer.Sink) error {
+func (s *stub) Run(ctx context.Context, to stream.Records) error {
 	if s.during == nil {
 		<-ctx.Done()
 		return nil
 	}
-	return s.during(ctx, sink)
+	return s.during(ctx, to)
 }
 
 // atOnce ends a trace at once.
-func atOnce(context.Context, tracer.Sink) error { return nil }
+func atOnce(context.Context, stream.Records) error { return nil }
 
 // sends returns a trace of n events.
-func sends(n int) func(context.Context, tracer.Sink) error {
-	return func(_ context.Context, sink tracer.Sink) error {
+func sends(n int) func(context.Context, stream.Records) error {
+	return func(_ context.Context, to stream.Records) error {
 		for range n {
 			var d bpf.Draft
 			d.Comm, d.Hostname = "httpd", "web"
@@ -80,11 +79,11 @@ func sends(n int) func(context.Context, tracer.Sink) error {
 			if err := r.View(d.Append(nil)); err != nil {
 				return err
 			}
-			if err := sink.Event(&r); err != nil {
-				return errors.Join(err, sink.Flush())
+			if err := to.Record(&r); err != nil {
+				return errors.Join(err, to.Flush())
 			}
 		}
-		return sink.Flush()
+		return to.Flush()
 	}
 }
 
@@ -251,7 +250,7 @@ func TestContainers(t *testing.T) {
 // A trace has a header and rows on stdout, and the rest on stderr.
 func TestTrace(t *testing.T) {
 	ready := filepath.Join(t.TempDir(), "ready")
-	s := &stub{during: sends(3), misses: "preempt=full", unread: 2}
+	s := &stub{during: sends(3), misses: "preempt=full", counts: stream.Counts{Unread: 2}}
 	r := run(t, s, "--columns", "pid,comm", "--ready-file", ready)
 	want := result{0, "PID    COMM\n" + strings.Repeat("7      httpd\n", 3), "copenclose: tracing open, openat (fentry, ring buffer)\n" +
 		"copenclose: calls can be missed with --attach fentry, because this kernel can preempt its own code: preempt=full\n" +
@@ -271,8 +270,8 @@ func TestEnds(t *testing.T) {
 		"--count 2":       {during: sends(5)},
 		"-v":              {during: atOnce},
 		"-I --no-runtime": {during: atOnce},
-		"-o wide":         {during: func(context.Context, tracer.Sink) error { return unix.EPIPE }},
-		"-x": {during: func(ctx context.Context, _ tracer.Sink) error {
+		"-o wide":         {during: func(context.Context, stream.Records) error { return unix.EPIPE }},
+		"-x": {during: func(ctx context.Context, _ stream.Records) error {
 			if err := unix.Kill(os.Getpid(), unix.SIGTERM); err != nil {
 				return err
 			}
@@ -295,7 +294,7 @@ func TestEnds(t *testing.T) {
 
 func TestFailures(t *testing.T) {
 	broken := errors.New("broken")
-	fails := func(context.Context, tracer.Sink) error { return broken }
+	fails := func(context.Context, stream.Records) error { return broken }
 	for name, c := range map[string]struct {
 		s      *stub
 		args   string
@@ -349,7 +348,7 @@ func TestClosedPipe(t *testing.T) {
 
 // Losses are told while they happen and at the end, also with --quiet.
 func TestLosses(t *testing.T) {
-	s := &stub{counts: tracer.Counts{Lost: 5}, during: func(context.Context, tracer.Sink) error {
+	s := &stub{counts: stream.Counts{Lost: 5}, during: func(context.Context, stream.Records) error {
 		time.Sleep(1500 * time.Millisecond)
 		return nil
 	}}
@@ -363,16 +362,16 @@ func TestLosses(t *testing.T) {
 func TestSummary(t *testing.T) {
 	line := regexp.MustCompile(`^(\d+) events shown, (\d+) filtered, (\d+) lost(?:, at most (\d+) missed)?(?:, \d+ processes not followed)?(?:, (\d+) came too late to be shown)?$`)
 	for want, c := range map[string]struct {
-		counts      tracer.Counts
+		counts      stream.Counts
 		shown, late uint64
 	}{
 		"0 events shown, 0 filtered, 0 lost":                              {},
-		"1 events shown, 2 filtered, 3 lost":                              {tracer.Counts{Filtered: 2, Lost: 3}, 1, 0},
-		"1 events shown, 0 filtered, 0 lost, at most 4 missed":            {tracer.Counts{Missed: 4}, 1, 0},
-		"0 events shown, 0 filtered, 0 lost, 5 processes not followed":    {tracer.Counts{Unfollowed: 5}, 0, 0},
-		"0 events shown, 0 filtered, 0 lost, 6 came too late to be shown": {tracer.Counts{}, 0, 6},
+		"1 events shown, 2 filtered, 3 lost":                              {stream.Counts{Filtered: 2, Lost: 3}, 1, 0},
+		"1 events shown, 0 filtered, 0 lost, at most 4 missed":            {stream.Counts{Missed: 4}, 1, 0},
+		"0 events shown, 0 filtered, 0 lost, 5 processes not followed":    {stream.Counts{Unfollowed: 5}, 0, 0},
+		"0 events shown, 0 filtered, 0 lost, 6 came too late to be shown": {stream.Counts{}, 0, 6},
 		"1 events shown, 2 filtered, 3 lost, at most 4 missed, 5 processes not followed, 6 came too late to be shown": {
-			tracer.Counts{Filtered: 2, Lost: 3, Missed: 4, Unfollowed: 5}, 1, 6},
+			stream.Counts{Filtered: 2, Lost: 3, Missed: 4, Unfollowed: 5}, 1, 6},
 	} {
 		if got := summary(c.shown, c.counts, c.late); got != want || !line.MatchString(got) {
 			t.Errorf("got  %s\nwant %s", got, want)

@@ -11,6 +11,7 @@ import (
 	"github.com/copenclose/copenclose/internal/attribution"
 	"github.com/copenclose/copenclose/internal/option"
 	"github.com/copenclose/copenclose/internal/output"
+	"github.com/copenclose/copenclose/internal/stream"
 	"github.com/copenclose/copenclose/internal/tracer"
 )
 
@@ -178,33 +179,31 @@ func (r *Runtimes) flags(c category) []cli.Flag {
 	}
 }
 
+// lines returns l as the output has it.
+func (l *Look) lines() output.Options {
+	return output.Options{
+		Format:    output.Format(l.Format.Word),
+		CgroupID:  l.CgroupID,
+		Latency:   l.Latency,
+		FullPath:  l.FullPath,
+		Columns:   l.Columns,
+		NoHeader:  l.NoHeader,
+		Time:      output.TimeStyle(l.Time.Word),
+		Precision: output.Precision(l.Precision.Word),
+	}
+}
+
 // request is what the options ask of each part.
 type request struct {
 	tracer      tracer.Config
-	output      output.Options
 	attribution attribution.Config // used if tracer.Cgroups is set
 }
 
-// resolve returns what the options ask for, or what is wrong with them. It looks
-// at nothing but the options.
-func (o *Options) resolve() (r request, err error) {
+// resolve returns what the options and the sinks ask for, or what is wrong with it.
+// It looks at nothing else.
+func (o *Options) resolve(needs stream.Needs) (r request, err error) {
 	if err := o.conflict(); err != nil {
 		return r, err
-	}
-	r.output = output.Options{
-		Format:    output.Format(o.Look.Format.Word),
-		CgroupID:  o.Look.CgroupID,
-		Latency:   o.Look.Latency,
-		FullPath:  o.Look.FullPath,
-		Columns:   o.Look.Columns,
-		NoHeader:  o.Look.NoHeader,
-		Time:      output.TimeStyle(o.Look.Time.Word),
-		Precision: output.Precision(o.Look.Precision.Word),
-		Limit:     o.Until.Count,
-	}
-	needs, err := r.output.Needs()
-	if err != nil {
-		return r, usageError(err)
 	}
 	if (o.Look.FullPath || o.Look.Latency) && !needs.Details && len(o.Select.Paths) == 0 {
 		return r, usagef("--full-path and --latency are for -o wide and -o json, or a column that shows them")

@@ -5,6 +5,7 @@ package cli
 
 import (
 	"errors"
+	"io"
 	"os"
 	"reflect"
 	"slices"
@@ -68,15 +69,26 @@ func TestConflicts(t *testing.T) {
 		"-C --latency --full-path -I":     needsDetails,
 		"--follow -- true":                "--follow needs --pid",
 	} {
-		_, err := parse(t, args).resolve()
+		_, err := resolved(t, args)
 		if err == nil || err.Error() != want || statusOf(err) != exitUsage {
 			t.Errorf("%s: %v, want %s", args, err, want)
 		}
 	}
-	_, err := parse(t, "--columns pid,nonsense").resolve()
+	_, err := resolved(t, "--columns pid,nonsense")
 	if err == nil || !strings.Contains(err.Error(), "nonsense") || statusOf(err) != exitUsage {
 		t.Errorf("an unknown column: %v", err)
 	}
+}
+
+// resolved is what the options and the lines that they ask for come to.
+func resolved(t *testing.T, args string) (request, error) {
+	t.Helper()
+	o := parse(t, args)
+	w, err := output.NewWriter(io.Discard, o.Look.lines())
+	if err != nil {
+		return request{}, usageError(err)
+	}
+	return o.resolve(w.Needs())
 }
 
 // What goes together is not refused, and asks for what it needs.
@@ -119,7 +131,7 @@ func TestResolve(t *testing.T) {
 		"-o wide --use-cgv2":         with(func(c *tracer.Config) { c.Hostname, c.Details, c.Cgroups = false, true, true }),
 		"-- true -o json":            with(func(c *tracer.Config) { c.Filter.FollowChildren, c.Filter.Command = true, true }),
 	} {
-		r, err := parse(t, args).resolve()
+		r, err := resolved(t, args)
 		if err != nil {
 			t.Errorf("%s: %v", args, err)
 		}
@@ -129,20 +141,20 @@ func TestResolve(t *testing.T) {
 	}
 }
 
-func TestResolveOutput(t *testing.T) {
-	r, err := parse(t, "--columns pid --time unix --timestamp-precision ns --no-header --count 9").resolve()
+func TestLines(t *testing.T) {
+	got := parse(t, "--columns pid --time unix --timestamp-precision ns --no-header").Look.lines()
 	want := output.Options{
-		Format: output.Table, Columns: option.List{"pid"}, NoHeader: true, Time: output.Unix, Precision: output.Nanoseconds, Limit: 9,
+		Format: output.Table, Columns: option.List{"pid"}, NoHeader: true, Time: output.Unix, Precision: output.Nanoseconds,
 	}
-	if err != nil || !reflect.DeepEqual(r.output, want) {
-		t.Errorf("%v\ngot  %+v\nwant %+v", err, r.output, want)
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
-	r, err = parse(t, "-o wide -C --latency --full-path").resolve()
+	got = parse(t, "-o wide -C --latency --full-path").Look.lines()
 	want = output.Options{
 		Format: output.Wide, CgroupID: true, Latency: true, FullPath: true, Time: output.UTC, Precision: output.Seconds,
 	}
-	if err != nil || !reflect.DeepEqual(r.output, want) {
-		t.Errorf("%v\ngot  %+v\nwant %+v", err, r.output, want)
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
 }
 
@@ -160,7 +172,7 @@ func TestResolveAttribution(t *testing.T) {
 		"-o wide --runtime-socket /x": {names: true, cgroups: true, sockets: []string{"/x"}},
 		"--columns container":         {names: true, cgroups: true},
 	} {
-		r, err := parse(t, args).resolve()
+		r, err := resolved(t, args)
 		a := r.attribution
 		if err != nil || a.IgnoreHost != want.ignoreHost || (a.Choose != nil) != want.choose || a.Names != want.names ||
 			!slices.Equal(a.Sockets, want.sockets) || r.tracer.Cgroups != want.cgroups ||

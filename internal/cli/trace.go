@@ -24,6 +24,7 @@ import (
 	"github.com/copenclose/copenclose/internal/cgroup"
 	"github.com/copenclose/copenclose/internal/command"
 	"github.com/copenclose/copenclose/internal/output"
+	"github.com/copenclose/copenclose/internal/stream"
 	"github.com/copenclose/copenclose/internal/tracer"
 )
 
@@ -73,6 +74,7 @@ func printColumns(out io.Writer) error {
 
 // kernel is what a trace needs of a tracer.Tracer.
 type kernel interface {
+	stream.Source
 	attribution.Verdicts
 	Start() error
 	Way() tracer.Way
@@ -80,9 +82,6 @@ type kernel interface {
 	Buffer() tracer.BufferKind
 	Syscalls() []bpf.Syscall
 	WakeOn(fd int)
-	Run(context.Context, tracer.Sink) error
-	Counts() (tracer.Counts, error)
-	Unread() int
 	Close()
 }
 
@@ -96,6 +95,7 @@ type session struct {
 	remark     *log.Logger
 	kernel     kernel
 	writer     *output.Writer
+	sink       stream.Sink
 	attributor *attribution.Attributor
 }
 
@@ -110,10 +110,11 @@ func (t *tool) trace(ctx context.Context, o *Options) error {
 	if err := s.load(); err != nil {
 		return err
 	}
-	if err := s.writeHeader(); errors.Is(err, unix.EPIPE) {
+	// The header, so that it is there before the first event.
+	if err := s.sink.Flush(); errors.Is(err, unix.EPIPE) {
 		return nil
 	} else if err != nil {
-		return err
+		return fmt.Errorf("write to stdout: %w", err)
 	}
 	if err := s.attribute(); err != nil {
 		return err
@@ -127,7 +128,14 @@ func (t *tool) trace(ctx context.Context, o *Options) error {
 
 // validate finds what is wrong with the command line, before anything is done.
 func (s *session) validate() (err error) {
-	if s.request, err = s.options.resolve(); err != nil {
+	if s.writer, err = output.NewWriter(s.tool.stdout, s.options.Look.lines()); err != nil {
+		return usageError(err)
+	}
+	s.sink = s.writer
+	if n := s.options.Until.Count; n > 0 {
+		s.sink = stream.Limit(s.sink, n)
+	}
+	if s.request, err = s.options.resolve(s.sink.Needs()); err != nil {
 		return err
 	}
 	if err := s.findCgroups(s.options.Select.Cgroups); err != nil {
@@ -188,26 +196,21 @@ func (s *session) load() error {
 	return nil
 }
 
-func (s *session) writeHeader() (err error) {
-	if s.writer, err = output.NewWriter(s.tool.stdout, s.output); err != nil {
-		return fmt.Errorf("write to stdout: %w", err)
-	}
-	return nil
-}
-
-// attribute puts the attribution between the kernel and the output.
-func (s *session) attribute() error {
-	s.attributor = attribution.New(s.kernel, s.writer)
+// attribute puts the attribution between the kernel and the sink.
+func (s *session) attribute() (err error) {
+	s.attributor = attribution.Pass(s.sink)
 	if !s.tracer.Cgroups {
 		return nil
 	}
 	s.attribution.Note = func(note string) { s.remark.Print(note) }
-	err := s.attributor.Attribute(s.attribution)
-	if err != nil && s.attribution.Choose != nil {
+	attributor, err := attribution.New(s.sink, s.kernel, attribution.OpenRegistry, s.attribution)
+	switch {
+	case err == nil:
+		s.attributor = attributor
+	case s.attribution.Choose != nil:
 		return fmt.Errorf("choose containers: %w", err)
-	}
-	if err != nil {
-		s.remark.Printf("containers are told by PID namespace and hostname alone: %v", err)
+	default:
+		s.remark.Printf("cannot read cgroups; containers are told apart by PID namespace only: %v", err)
 	}
 	return nil
 }
@@ -292,7 +295,7 @@ func (s *session) warnOfLosses() (stop func()) {
 
 // sumUp prints the summary, and returns how the trace ended.
 func (s *session) sumUp(status int, err error) error {
-	if errors.Is(err, output.ErrEnough) || errors.Is(err, unix.EPIPE) {
+	if errors.Is(err, stream.ErrEnough) || errors.Is(err, unix.EPIPE) {
 		err = nil
 	}
 	counts, countErr := s.kernel.Counts()
@@ -300,8 +303,8 @@ func (s *session) sumUp(status int, err error) error {
 		s.remark.SetOutput(s.tool.stderr)
 	}
 	counts.Filtered += s.attributor.Filtered()
-	s.remark.Print(summary(s.writer.Shown(), counts, s.writer.Unwritten()+uint64(s.kernel.Unread())))
-	err = errors.Join(err, countErr)
+	s.remark.Print(summary(s.writer.Shown(), counts, s.writer.Unwritten()+counts.Unread))
+	err = errors.Join(err, countErr, s.sink.Close())
 	if status != 0 {
 		return &exitError{status, err}
 	}
@@ -309,7 +312,7 @@ func (s *session) sumUp(status int, err error) error {
 }
 
 // summary says what became of every call that was traced.
-func summary(shown uint64, counts tracer.Counts, late uint64) string {
+func summary(shown uint64, counts stream.Counts, late uint64) string {
 	s := fmt.Sprintf("%d events shown, %d filtered, %d lost", shown, counts.Filtered, counts.Lost)
 	if counts.Missed > 0 {
 		s += fmt.Sprintf(", at most %d missed", counts.Missed)

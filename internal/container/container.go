@@ -30,29 +30,17 @@
 // identify.go and paths that it makes into testdata/paths.txt.
 package container
 
-import "sync/atomic"
+import (
+	"sync/atomic"
 
-// A Container is what is known of a container at one time; it does not change.
-// When more is found out, Registry.Lookup returns another one.
-type Container struct {
-	Identity
+	"github.com/copenclose/copenclose/internal/stream"
+)
 
-	Name      string // as people know it; empty until it is found out
-	Image     string // as it was asked for, or as the runtime names it
-	Pod       string
-	Namespace string // of Pod
-	Hostname  string // its UTS node name
-	CgroupID  uint64 // of its own cgroup, 0 where only cgroups inside are known
-	PID       int    // its first process, in the tool's PID namespace; only List tells
+// Container is what is known of a container at one time. Registry.Lookup returns
+// another one when more is found out.
+type Container = stream.Container
 
-	label string
-}
-
-// Label is what the container is called where there is room for one word:
-// pod/name, else the name, else 12 digits of the id.
-func (c *Container) Label() string { return c.label }
-
-func (c *Container) makeLabel() string {
+func labelOf(c *Container) string {
 	switch {
 	case c.Pod != "" && c.Name != "":
 		return c.Pod + "/" + c.Name
@@ -71,6 +59,7 @@ func (c *Container) makeLabel() string {
 type live struct {
 	now    atomic.Pointer[Container]
 	gone   atomic.Bool
+	choose func(*Container) bool
 	key    key
 	path   string // of its own cgroup
 	nested bool   // in another container
@@ -79,15 +68,21 @@ type live struct {
 // key tells containers apart. Not every runtime gives ids that no other gives.
 type key struct{ runtime, id string }
 
-func newLive(id Identity, nested bool) *live {
-	l := &live{key: key{id.Runtime, id.ID}, path: id.Path, nested: nested}
-	c := &Container{Identity: id}
+func newLive(id Identity, nested bool, choose func(*Container) bool) *live {
+	l := &live{key: key{id.Runtime, id.ID}, path: id.Path, nested: nested, choose: choose}
+	c := &Container{Runtime: id.Runtime, ID: id.ID, PodUID: id.PodUID, QoS: id.QoS}
 	if !isID(id.ID) {
 		c.Name = id.ID
 	}
-	c.label = c.makeLabel()
+	l.finish(c)
 	l.now.Store(c)
 	return l
+}
+
+// finish fills in what follows from the rest.
+func (l *live) finish(c *Container) {
+	c.Label = labelOf(c)
+	c.Chosen = l.choose(c)
 }
 
 // learn replaces the container by one that edit was applied to. Any goroutine
@@ -97,7 +92,7 @@ func (l *live) learn(edit func(*Container)) {
 		before := l.now.Load()
 		after := *before
 		edit(&after)
-		after.label = after.makeLabel()
+		l.finish(&after)
 		if l.now.CompareAndSwap(before, &after) {
 			return
 		}

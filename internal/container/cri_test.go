@@ -117,7 +117,7 @@ func TestCRINames(t *testing.T) {
 			t.Fatal(err)
 		}
 		c, _ := r.Lookup(uint64(cgroup))
-		if c.Label() != want.label || c.Image != want.image || c.Namespace != "prod" || c.PodUID != "uid" {
+		if c.Label != want.label || c.Image != want.image || c.Namespace != "prod" || c.PodUID != "uid" {
 			t.Errorf("got %+v, want %+v", c, want)
 		}
 	}

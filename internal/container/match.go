@@ -36,12 +36,12 @@ func Match(patterns []string) (func(*Container) bool, error) {
 		}
 	}
 	return func(c *Container) bool {
-		return c != nil && (len(in) == 0 || c.isAny(in)) && !c.isAny(out)
+		return c != nil && (len(in) == 0 || isAny(c, in)) && !isAny(c, out)
 	}, nil
 }
 
-func (c *Container) isAny(patterns []string) bool {
-	called := []string{c.Name, c.Hostname, c.label, c.ID}
+func isAny(c *Container, patterns []string) bool {
+	called := []string{c.Name, c.Hostname, c.Label, c.ID}
 	if c.Pod != "" {
 		called = append(called, c.Pod, c.Namespace+"/"+c.Pod)
 	}

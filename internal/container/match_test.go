@@ -7,15 +7,15 @@ import "testing"
 
 func TestMatch(t *testing.T) {
 	web := &Container{
-		Identity: Identity{Runtime: "docker", ID: "3f2a1b4c5d6e7f8091a2b3c4d5e6f7a8b9c0d1e2f3a4b5c6d7e8f9a0b1c2d3e4"},
-		Name:     "web-1", Hostname: "front", Image: "registry.example:5000/team/nginx:1.24@sha256:abc",
-		label: "web-1",
+		Runtime: "docker", ID: "3f2a1b4c5d6e7f8091a2b3c4d5e6f7a8b9c0d1e2f3a4b5c6d7e8f9a0b1c2d3e4",
+		Name: "web-1", Hostname: "front", Image: "registry.example:5000/team/nginx:1.24@sha256:abc",
+		Label: "web-1",
 	}
 	pod := &Container{
-		Identity: Identity{Runtime: "cri-o", ID: "80d85a3a585f1575028ebe468d83093c301eda20d37d1671ff2a0be50fc0e460"},
-		Name:     "app", Pod: "shop-7d4", Namespace: "prod", Image: "busybox", label: "shop-7d4/app",
+		Runtime: "cri-o", ID: "80d85a3a585f1575028ebe468d83093c301eda20d37d1671ff2a0be50fc0e460",
+		Name: "app", Pod: "shop-7d4", Namespace: "prod", Image: "busybox", Label: "shop-7d4/app",
 	}
-	unknown := &Container{Identity: Identity{Runtime: "docker", ID: "cafe"}, label: "cafe"}
+	unknown := &Container{Runtime: "docker", ID: "cafe", Label: "cafe"}
 
 	for _, test := range []struct {
 		patterns []string

@@ -124,7 +124,7 @@ func TestDockerNames(t *testing.T) {
 	r.Made(1, "/docker/"+idA)
 	started(t, r)
 	until(t, changes, "the name of one that ran", hasName("web"))
-	if c := wantLookup(t, r, 1, idA, true); c.Image != "nginx:1" || c.Label() != "web" {
+	if c := wantLookup(t, r, 1, idA, true); c.Image != "nginx:1" || c.Label != "web" {
 		t.Errorf("%+v", c)
 	}
 
@@ -133,7 +133,7 @@ func TestDockerNames(t *testing.T) {
 	r.Made(3, "/docker/"+idB+"/inside")
 	until(t, changes, "the name of one that started, for its own cgroup", func(c change) bool { return c.cgroup == 2 && hasName("app")(c) })
 	until(t, changes, "and the one inside", func(c change) bool { return c.cgroup == 3 && hasName("app")(c) })
-	if c := wantLookup(t, r, 3, idB, true); c.Label() != "shop/app" || c.Namespace != "prod" || c.PodUID != "uid" {
+	if c := wantLookup(t, r, 3, idB, true); c.Label != "shop/app" || c.Namespace != "prod" || c.PodUID != "uid" {
 		t.Errorf("%+v", c)
 	}
 	if wantLookup(t, r, 1, idA, true) != before {
@@ -294,7 +294,7 @@ func TestSettle(t *testing.T) {
 	}
 	var labels []string
 	for _, c := range r.List() {
-		labels = append(labels, c.Label())
+		labels = append(labels, c.Label)
 	}
 	if want := []string{idB[:12], "web"}; !slices.Equal(labels, want) {
 		t.Errorf("got %q, want %q", labels, want)

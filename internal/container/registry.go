@@ -36,11 +36,16 @@ type Config struct {
 	// Note is told what the user should know, once each: a line without a
 	// newline. Any goroutine may call it.
 	Note func(string)
-	// Changed is told about every cgroup that exists at the start or is made
+	// Choose says of each Container whether it is chosen; nil chooses none. Any
+	// goroutine may call it.
+	Choose func(*Container) bool
+	// Changed is called for every cgroup that exists at the start or is made
 	// later, with its container or nil for the host's, and again when more is
-	// found out about the container. New calls it, and then one goroutine that
-	// is not that of the events; while it is held up there, so are names.
+	// found out about the container. Removed is called once when a cgroup is
+	// gone, and Changed not after that. New calls them, and then one goroutine
+	// that is not that of the events; while it is held up there, so are names.
 	Changed func(cgroup uint64, c *Container)
+	Removed func(cgroup uint64)
 }
 
 // Registry knows the container of each cgroup. Made, Removed and Lookup belong
@@ -59,7 +64,9 @@ type Registry struct {
 	news   mailbox[news]    // to the keeper
 
 	tree    *cgroup.Tree
+	choose  func(*Container) bool
 	changed func(uint64, *Container)
+	removed func(uint64)
 	names   *names
 	cancel  context.CancelFunc
 	done    sync.WaitGroup
@@ -127,8 +134,16 @@ func newRegistry(cfg Config, t *cgroup.Tree) *Registry {
 		containers: make(map[key]*live),
 		news:       mailbox[news]{bell: make(chan struct{}, 1)},
 		tree:       t,
+		choose:     cfg.Choose,
 		changed:    cfg.Changed,
+		removed:    cfg.Removed,
 		running:    make(map[*live][]uint64),
+	}
+	if r.choose == nil {
+		r.choose = func(*Container) bool { return false }
+	}
+	if r.removed == nil {
+		r.removed = func(uint64) {}
 	}
 	if r.changed == nil {
 		r.changed = func(uint64, *Container) {}
@@ -219,10 +234,7 @@ func (r *Registry) Removed(cgroup uint64) {
 		return
 	}
 	r.set(cgroup, r.depart(p, cgroup, now))
-	if p.live == nil {
-		return
-	}
-	if p.live.now.Load().CgroupID == cgroup {
+	if p.live != nil && p.live.now.Load().CgroupID == cgroup {
 		p.live.gone.Store(true)
 		if r.containers[p.live.key] == p.live {
 			delete(r.containers, p.live.key)
@@ -255,7 +267,7 @@ func (r *Registry) home(path string) *live {
 		case l != nil && l.path == id.Path:
 			return l
 		case l == nil || l.nested && !nested:
-			l = newLive(id, nested)
+			l = newLive(id, nested, r.choose)
 			r.containers[l.key] = l
 			return l
 		case !nested:
@@ -334,7 +346,10 @@ func (r *Registry) handle(ctx context.Context, batch []news, wait time.Duration)
 			}
 			r.changed(n.cgroup, n.live.now.Load())
 		case removed:
-			r.leave(n.live, n.cgroup)
+			if n.live != nil {
+				r.leave(n.live, n.cgroup)
+			}
+			r.removed(n.cgroup)
 		case asked:
 			if path, err := r.tree.Path(n.cgroup); err == nil {
 				r.learnt.put(finding{n.cgroup, path})
@@ -422,7 +437,7 @@ func (r *Registry) List() []*Container {
 		list = append(list, &c)
 	}
 	slices.SortFunc(list, func(a, b *Container) int {
-		return cmp.Or(strings.Compare(a.Label(), b.Label()), strings.Compare(a.ID, b.ID))
+		return cmp.Or(strings.Compare(a.Label, b.Label), strings.Compare(a.ID, b.ID))
 	})
 	return list
 }

@@ -117,7 +117,7 @@ func TestLookup(t *testing.T) {
 	wantLookup(t, r, 1, "", true)
 	wantLookup(t, r, 10, "", true)
 	c := wantLookup(t, r, 11, idA, true)
-	if c.CgroupID != 11 || c.Runtime != "docker" || c.Label() != idA[:12] {
+	if c.CgroupID != 11 || c.Runtime != "docker" || c.Label != idA[:12] {
 		t.Errorf("%+v", c)
 	}
 	if inside := wantLookup(t, r, 12, idA, true); inside != c {
@@ -226,7 +226,7 @@ func TestLookedUpLater(t *testing.T) {
 			found = c
 		}
 	}
-	if found == nil || found.CgroupID != id || found.Path != path {
+	if found == nil || found.CgroupID != id {
 		t.Errorf("it is not listed: %+v", found)
 	}
 	if err := os.Remove(dirOf(t, r) + path); err != nil {
@@ -258,7 +258,7 @@ func TestList(t *testing.T) {
 	started(t, r)
 	var got []string
 	for _, c := range r.List() {
-		got = append(got, c.Label())
+		got = append(got, c.Label)
 		if c.ID == idA && c.PID != os.Getpid() {
 			t.Errorf("its process is %d", c.PID)
 		}

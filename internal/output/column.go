@@ -13,13 +13,8 @@ import (
 	"github.com/copenclose/copenclose/bpf"
 	"github.com/copenclose/copenclose/internal/escape"
 	"github.com/copenclose/copenclose/internal/names"
+	"github.com/copenclose/copenclose/internal/stream"
 )
-
-// Needs is what must be sent, and found out, for an output.
-type Needs struct {
-	Hostname, Details, Latency, Containers bool
-	File                                   bool // the absolute path of what an open opened
-}
 
 // facet is what a cell depends on. As long as that is as it was for the event
 // before, the cell is, too.
@@ -40,54 +35,54 @@ type Column struct {
 	About string
 	width int
 	right bool
-	needs Needs
+	needs stream.Needs
 	facet facet
 	// append appends the cell. Text of a traced program may have spaces only
 	// where no other column can follow.
 	append func(b []byte, r *bpf.Record, t *table, last bool) []byte
 }
 
-var hostname, details, latency = Needs{Hostname: true}, Needs{Details: true}, Needs{Details: true, Latency: true}
+var hostname, details, latency = stream.Needs{Hostname: true}, stream.Needs{Details: true}, stream.Needs{Details: true, Latency: true}
 
 // Columns are those there are.
 var Columns = []Column{
-	{"time", "when the call returned; see --time", 20, false, Needs{}, ofTime, func(b []byte, r *bpf.Record, t *table, _ bool) []byte {
+	{"time", "when the call returned; see --time", 20, false, stream.Needs{}, ofTime, func(b []byte, r *bpf.Record, t *table, _ bool) []byte {
 		return t.clock.append(b, r.Time)
 	}},
 	{"hostname", "UTS node name, a container's hostname", 16, false, hostname, ofCaller, func(b []byte, r *bpf.Record, _ *table, last bool) []byte {
 		return appendText(b, r.Hostname(), last)
 	}},
-	{"container", "pod/name, name or id of the container, - for the host", 16, false, Needs{Containers: true}, ofContainer, func(b []byte, _ *bpf.Record, t *table, last bool) []byte {
+	{"container", "pod/name, name or id of the container, - for the host", 16, false, stream.Needs{Containers: true}, ofContainer, func(b []byte, _ *bpf.Record, t *table, last bool) []byte {
 		if t.container == nil {
 			return append(b, '-')
 		}
 		return appendText(b, []byte(t.container.Label), last)
 	}},
-	{"cgroupid", "cgroup v2 id, the inode number of its directory", 8, true, Needs{}, ofCaller, func(b []byte, r *bpf.Record, _ *table, _ bool) []byte {
+	{"cgroupid", "cgroup v2 id, the inode number of its directory", 8, true, stream.Needs{}, ofCaller, func(b []byte, r *bpf.Record, _ *table, _ bool) []byte {
 		return strconv.AppendUint(b, r.CgroupID, 10)
 	}},
-	{"pid", "process, in the initial PID namespace", 6, false, Needs{}, ofCaller, func(b []byte, r *bpf.Record, _ *table, _ bool) []byte {
+	{"pid", "process, in the initial PID namespace", 6, false, stream.Needs{}, ofCaller, func(b []byte, r *bpf.Record, _ *table, _ bool) []byte {
 		return strconv.AppendUint(b, uint64(r.PID), 10)
 	}},
-	{"tid", "thread, in the initial PID namespace", 6, false, Needs{}, ofCaller, func(b []byte, r *bpf.Record, _ *table, _ bool) []byte {
+	{"tid", "thread, in the initial PID namespace", 6, false, stream.Needs{}, ofCaller, func(b []byte, r *bpf.Record, _ *table, _ bool) []byte {
 		return strconv.AppendUint(b, uint64(r.TID), 10)
 	}},
 	{"ppid", "parent process", 6, false, details, ofCall, func(b []byte, r *bpf.Record, _ *table, _ bool) []byte {
 		return strconv.AppendUint(b, uint64(r.Details.PPID), 10)
 	}},
-	{"uid", "user, in the initial user namespace", 6, false, Needs{}, ofCaller, func(b []byte, r *bpf.Record, _ *table, _ bool) []byte {
+	{"uid", "user, in the initial user namespace", 6, false, stream.Needs{}, ofCaller, func(b []byte, r *bpf.Record, _ *table, _ bool) []byte {
 		return strconv.AppendUint(b, uint64(r.UID), 10)
 	}},
-	{"gid", "group, in the initial user namespace", 6, false, Needs{}, ofCaller, func(b []byte, r *bpf.Record, _ *table, _ bool) []byte {
+	{"gid", "group, in the initial user namespace", 6, false, stream.Needs{}, ofCaller, func(b []byte, r *bpf.Record, _ *table, _ bool) []byte {
 		return strconv.AppendUint(b, uint64(r.GID), 10)
 	}},
-	{"syscall", "system call", 8, false, Needs{}, ofSyscall, func(b []byte, r *bpf.Record, _ *table, _ bool) []byte {
+	{"syscall", "system call", 8, false, stream.Needs{}, ofSyscall, func(b []byte, r *bpf.Record, _ *table, _ bool) []byte {
 		return append(b, bpf.Syscalls[r.Syscall].Name...)
 	}},
-	{"comm", "name of the thread", 15, false, Needs{}, ofCaller, func(b []byte, r *bpf.Record, _ *table, last bool) []byte {
+	{"comm", "name of the thread", 15, false, stream.Needs{}, ofCaller, func(b []byte, r *bpf.Record, _ *table, last bool) []byte {
 		return appendText(b, r.Comm(), last)
 	}},
-	{"abi", "x86_64 or i386, aarch64 or arm: how the call was made", 7, false, Needs{}, ofSyscall, func(b []byte, r *bpf.Record, _ *table, _ bool) []byte {
+	{"abi", "x86_64 or i386, aarch64 or arm: how the call was made", 7, false, stream.Needs{}, ofSyscall, func(b []byte, r *bpf.Record, _ *table, _ bool) []byte {
 		return append(b, names.ABIs[r.ABI]...)
 	}},
 	{"fd", "fd that was opened, closed (also by dup2 and dup3), connected, or that listens", 4, true, details, ofCall, func(b []byte, r *bpf.Record, _ *table, _ bool) []byte {
@@ -96,7 +91,7 @@ var Columns = []Column{
 		}
 		return append(b, '-')
 	}},
-	{"ret", "what the call returned, or the errno by name", 7, false, Needs{}, ofResult, func(b []byte, r *bpf.Record, _ *table, _ bool) []byte {
+	{"ret", "what the call returned, or the errno by name", 7, false, stream.Needs{}, ofResult, func(b []byte, r *bpf.Record, _ *table, _ bool) []byte {
 		if name := names.Error(r.Ret); name != "" {
 			return append(b, name...)
 		}

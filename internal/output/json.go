@@ -10,6 +10,7 @@ import (
 	"github.com/copenclose/copenclose/bpf"
 	"github.com/copenclose/copenclose/internal/escape"
 	"github.com/copenclose/copenclose/internal/names"
+	"github.com/copenclose/copenclose/internal/stream"
 )
 
 // jsonLines writes one object a line; schema.json describes it. A key that does
@@ -45,15 +46,16 @@ func (j *jsonLines) header(b []byte) []byte { return b }
 
 func (j *jsonLines) begin() { j.clock.adjust() }
 
-func (j *jsonLines) event(b []byte, r *bpf.Record, c, peer *Container) []byte {
+func (j *jsonLines) event(b []byte, e *stream.Event) []byte {
+	r := e.Record
 	b = append(b, `{"time":"`...)
 	b = j.clock.append(b, r.Time)
 	if len(j.who) == 0 || r.Details.PPID != j.ppid || !r.SameCaller(&j.before) {
 		j.formatWho(r)
 	}
 	b = append(b, j.who...)
-	if c != nil {
-		b = appendContainer(b, `,"container":{`, c)
+	if e.Container != nil {
+		b = appendContainer(b, `,"container":{`, e.Container)
 	}
 	b = append(b, jsonCalls[r.Syscall][r.ABI]...)
 	b = strconv.AppendInt(b, int64(r.Ret), 10)
@@ -66,7 +68,7 @@ func (j *jsonLines) event(b []byte, r *bpf.Record, c, peer *Container) []byte {
 		b = strconv.AppendInt(b, int64(fd), 10)
 	}
 	b = j.appendArguments(b, r)
-	b = appendTargetKeys(b, r, peer)
+	b = appendTargetKeys(b, r, e.Peer)
 	if r.HasClosed() {
 		b = appendClosedKeys(b, r)
 	}
@@ -79,7 +81,7 @@ func (j *jsonLines) event(b []byte, r *bpf.Record, c, peer *Container) []byte {
 	return append(b, "}\n"...)
 }
 
-func appendContainer(b []byte, key string, c *Container) []byte {
+func appendContainer(b []byte, key string, c *stream.Container) []byte {
 	b = append(b, key...)
 	start := len(b)
 	for _, key := range [...]struct{ key, value string }{
@@ -161,7 +163,7 @@ func appendFlagsKey(b []byte, flags uint32, set names.Flags) []byte {
 
 // appendTargetKeys appends what the call was about. Of an open that is the path as
 // given, and the file that was opened.
-func appendTargetKeys(b []byte, r *bpf.Record, peer *Container) []byte {
+func appendTargetKeys(b []byte, r *bpf.Record, peer *stream.Container) []byte {
 	d := r.Details
 	cut := d.Remarks&bpf.Truncated != 0
 	pathKey, cutKey := `,"path":`, `,"truncated":true`
@@ -215,7 +217,7 @@ func appendNamespaceKey(b []byte, key string, r *bpf.Record) []byte {
 	return append(b[:start], b[end:]...)
 }
 
-func appendSocketKeys(b []byte, r *bpf.Record, peerContainer *Container) []byte {
+func appendSocketKeys(b []byte, r *bpf.Record, peerContainer *stream.Container) []byte {
 	d := r.Details
 	b = append(b, `,"family":"`...)
 	b = append(names.AppendFamily(b, d.Family), '"')

@@ -7,11 +7,11 @@ package output
 
 import (
 	"bytes"
-	"errors"
 	"io"
 	"slices"
 
 	"github.com/copenclose/copenclose/bpf"
+	"github.com/copenclose/copenclose/internal/stream"
 )
 
 // Format names a format.
@@ -34,24 +34,13 @@ type Options struct {
 	NoHeader  bool
 	Time      TimeStyle
 	Precision Precision
-	Limit     uint64 // events to take, 0 for no limit
 }
 
-// Container is what lines say of a container.
-type Container struct {
-	Label                                            string // where there is room for one word
-	ID, Name, Image, Runtime, Pod, PodUID, Namespace string
-}
-
-// Unknown is a container of which not even that is known whether it is one.
-var Unknown = Container{Label: "unknown", Runtime: "unknown"}
-
-// format is one way to write events; one file each. The containers are nil for the
-// host.
+// format is one way to write events; one file each.
 type format interface {
 	header(b []byte) []byte
 	begin() // the buffer is empty; some time may have passed
-	event(b []byte, r *bpf.Record, c, peer *Container) []byte
+	event(b []byte, e *stream.Event) []byte
 }
 
 func (o *Options) columns() ([]Column, error) {
@@ -84,24 +73,18 @@ func (o *Options) format() (format, error) {
 	return newTable(c, newClock(o.Time, o.Precision), o.FullPath), nil
 }
 
-// Needs is what must be sent for this. The error is that of NewWriter.
-func (o *Options) Needs() (Needs, error) {
+// needs is what events must have for this. The error is that of NewWriter.
+func (o *Options) needs() (stream.Needs, error) {
 	if o.Format == JSON {
-		return Needs{Hostname: true, Details: true, Latency: o.Latency, Containers: true, File: true}, nil
+		return stream.Needs{Hostname: true, Details: true, Latency: o.Latency, Containers: true, File: true}, nil
 	}
 	columns, err := o.columns()
-	needs := Needs{Latency: o.Latency, File: o.FullPath}
+	needs := stream.Needs{Latency: o.Latency, File: o.FullPath}
 	for _, c := range columns {
-		needs.Hostname = needs.Hostname || c.needs.Hostname
-		needs.Details = needs.Details || c.needs.Details
-		needs.Latency = needs.Latency || c.needs.Latency
-		needs.Containers = needs.Containers || c.needs.Containers
+		needs = needs.Or(c.needs)
 	}
 	return needs, err
 }
-
-// ErrEnough is returned with the last event that was asked for.
-var ErrEnough = errors.New("enough events")
 
 const (
 	// bufferSize is from how much on a write is due. For each write the kernel
@@ -114,60 +97,77 @@ const (
 	lineMax = 8*2*bpf.TextMax + 16<<10
 )
 
-// Writer writes lines.
+// Writer writes a line for each event. It is a stream.Sink.
 type Writer struct {
 	out    io.Writer
 	format format
+	needs  stream.Needs
 	buffer []byte
-	limit  uint64
+	header int    // lines at the start of buffer that are no events
+	events uint64 // lines after them
 	taken  uint64
 	shown  uint64
 }
 
-// NewWriter writes a header to out, and returns what writes a line for each
-// event.
+// NewWriter returns what writes lines to out. The first Flush writes the header, also
+// before any event.
 func NewWriter(out io.Writer, o Options) (*Writer, error) {
 	f, err := o.format()
 	if err != nil {
 		return nil, err
 	}
-	w := &Writer{out: out, format: f, limit: o.Limit, buffer: make([]byte, 0, bufferSize+lineMax)}
-	if !o.NoHeader {
-		_, err = out.Write(f.header(nil))
+	needs, err := o.needs()
+	if err != nil {
+		return nil, err
 	}
-	return w, err
+	w := &Writer{out: out, format: f, needs: needs, buffer: make([]byte, 0, bufferSize+lineMax)}
+	w.format.begin()
+	if !o.NoHeader {
+		w.buffer = f.header(w.buffer)
+		w.header = bytes.Count(w.buffer, newline)
+	}
+	return w, nil
 }
 
-// Event appends a line. c is the container of the caller, and peer that of who is at
-// the other end of a unix socket; nil for the host.
-func (w *Writer) Event(r *bpf.Record, c, peer *Container) error {
+var newline = []byte{'\n'}
+
+// Needs is what events must have.
+func (w *Writer) Needs() stream.Needs { return w.needs }
+
+// Event appends a line.
+func (w *Writer) Event(e *stream.Event) error {
 	if len(w.buffer) == 0 {
 		w.format.begin()
 	}
-	w.buffer = w.format.event(w.buffer, r, c, peer)
+	w.buffer = w.format.event(w.buffer, e)
+	w.events++
 	w.taken++
-	if w.taken == w.limit {
-		return ErrEnough
-	}
 	if len(w.buffer) >= bufferSize {
 		return w.Flush()
 	}
 	return nil
 }
 
-// Flush writes the lines that were appended.
+// Flush writes the lines that were appended. What cannot be written is dropped, and
+// is not Shown.
 func (w *Writer) Flush() error {
-	n, err := w.out.Write(w.buffer)
-	if n == len(w.buffer) {
-		w.shown = w.taken
-	} else {
-		w.shown += uint64(bytes.Count(w.buffer[:n], []byte{'\n'}))
+	if len(w.buffer) == 0 {
+		return nil
 	}
-	w.buffer = w.buffer[:0]
+	n, err := w.out.Write(w.buffer)
+	written := w.events
+	if n < len(w.buffer) {
+		written = uint64(max(bytes.Count(w.buffer[:n], newline)-w.header, 0))
+	}
+	w.shown += written
+	w.header, w.events, w.buffer = 0, 0, w.buffer[:0]
 	return err
 }
 
-// Shown is how many lines were written, and Unwritten how many events were taken
-// whose lines could not be.
+// Close: see stream.Sink.
+func (w *Writer) Close() error { return nil }
+
+// Shown is how many events were written, and Unwritten how many were taken whose lines
+// could not be.
 func (w *Writer) Shown() uint64     { return w.shown }
 func (w *Writer) Unwritten() uint64 { return w.taken - w.shown }

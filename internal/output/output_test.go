@@ -23,6 +23,7 @@ import (
 
 	"github.com/copenclose/copenclose/bpf"
 	"github.com/copenclose/copenclose/docs"
+	"github.com/copenclose/copenclose/internal/stream"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -204,11 +205,11 @@ var records = []*bpf.Record{
 	sent("dup3", "x", "h", bpf.Draft{Event: bpf.Event{Ret: 2}, Details: &bpf.Details{FD: 2, Target: bpf.TargetPipe, Flags: 0o2000000}}),
 }
 
-var containers = []*Container{
+var containers = []*stream.Container{
 	{Label: "web-1", ID: strings.Repeat("6643ca763e3e", 5) + "6643", Name: "web-1", Image: "httpd:2.4", Runtime: "docker"},
 	nil,
 	{Label: "pod/na me", ID: "x", Name: "na me", Runtime: "containerd", Pod: "pod", PodUID: "5ae1a1a5-0000-4000-8000-000000000000", Namespace: "kube-system"},
-	&Unknown,
+	stream.Unknown,
 }
 
 // fixed writes as if the kernel's clock had started in 2021.
@@ -240,7 +241,7 @@ func TestGolden(t *testing.T) {
 			var out bytes.Buffer
 			w := fixed(&out, o)
 			for i, r := range records {
-				if err := w.Event(r, containers[i%len(containers)], containers[(i+2)%len(containers)]); err != nil {
+				if err := w.Event(&stream.Event{Record: r, Container: containers[i%len(containers)], Peer: containers[(i+2)%len(containers)]}); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -300,7 +301,7 @@ func TestJSONKeepsBytes(t *testing.T) {
 	var out bytes.Buffer
 	w := fixed(&out, Options{Format: JSON})
 	path := "\xff\xfe\x00\"\\\u2028\U0001f600\U000e0001"
-	_ = w.Event(sent("open", "c\x80", "h", bpf.Draft{Details: &bpf.Details{Target: bpf.TargetPath}, Given: []byte(path)}), nil, nil)
+	_ = w.Event(&stream.Event{Record: sent("open", "c\x80", "h", bpf.Draft{Details: &bpf.Details{Target: bpf.TargetPath}, Given: []byte(path)})})
 	_ = w.Flush()
 	var o struct {
 		Path, Comm string
@@ -334,9 +335,9 @@ func FuzzJSON(f *testing.F) {
 		comm, hostname = comm[:min(len(comm), 15)], hostname[:min(len(hostname), 64)]
 		var out bytes.Buffer
 		w := fixed(&out, Options{Format: JSON})
-		_ = w.Event(sent("openat", comm, hostname, d), nil, nil)
-		_ = w.Event(sent("connect", comm, hostname, d), nil, nil)
-		_ = w.Event(sent("close_range", comm, hostname, all), nil, nil)
+		_ = w.Event(&stream.Event{Record: sent("openat", comm, hostname, d)})
+		_ = w.Event(&stream.Event{Record: sent("connect", comm, hostname, d)})
+		_ = w.Event(&stream.Event{Record: sent("close_range", comm, hostname, all)})
 		_ = w.Flush()
 		lines := bytes.SplitAfter(out.Bytes(), []byte("\n"))
 		if len(lines) != 4 || !utf8.Valid(out.Bytes()) {
@@ -352,8 +353,8 @@ func FuzzJSON(f *testing.F) {
 
 func TestUnknownColumn(t *testing.T) {
 	o := Options{Columns: []string{"time", "nope"}}
-	if _, err := o.Needs(); err == nil || !strings.Contains(err.Error(), `no column "nope"`) {
-		t.Errorf("Needs gave %v", err)
+	if _, err := NewWriter(io.Discard, o); err == nil || !strings.Contains(err.Error(), `no column "nope"`) {
+		t.Errorf("NewWriter gave %v", err)
 	}
 }
 
@@ -361,34 +362,19 @@ func TestUnknownColumn(t *testing.T) {
 func TestNeeds(t *testing.T) {
 	for _, c := range []struct {
 		o    Options
-		want Needs
+		want stream.Needs
 	}{
-		{Options{Format: Table}, Needs{Hostname: true}},
-		{Options{Format: Table, CgroupID: true}, Needs{}},
-		{Options{Format: Wide, CgroupID: true}, Needs{Details: true, Containers: true}},
-		{Options{Format: JSON}, Needs{Hostname: true, Details: true, Containers: true, File: true}},
-		{Options{Format: JSON, FullPath: true}, Needs{Hostname: true, Details: true, Containers: true, File: true}},
-		{Options{Format: Wide, CgroupID: true, FullPath: true}, Needs{Details: true, Containers: true, File: true}},
-		{Options{Columns: []string{"comm", "lat"}}, Needs{Details: true, Latency: true}},
+		{Options{Format: Table}, stream.Needs{Hostname: true}},
+		{Options{Format: Table, CgroupID: true}, stream.Needs{}},
+		{Options{Format: Wide, CgroupID: true}, stream.Needs{Details: true, Containers: true}},
+		{Options{Format: JSON}, stream.Needs{Hostname: true, Details: true, Containers: true, File: true}},
+		{Options{Format: JSON, FullPath: true}, stream.Needs{Hostname: true, Details: true, Containers: true, File: true}},
+		{Options{Format: Wide, CgroupID: true, FullPath: true}, stream.Needs{Details: true, Containers: true, File: true}},
+		{Options{Columns: []string{"comm", "lat"}}, stream.Needs{Details: true, Latency: true}},
 	} {
-		if got, err := c.o.Needs(); got != c.want || err != nil {
-			t.Errorf("%+v needs %+v, want %+v: %v", c.o, got, c.want, err)
+		if got := fixed(io.Discard, c.o).Needs(); got != c.want {
+			t.Errorf("%+v needs %+v, want %+v", c.o, got, c.want)
 		}
-	}
-}
-
-func TestLimit(t *testing.T) {
-	var out bytes.Buffer
-	w := fixed(&out, Options{Limit: 2})
-	if err := w.Event(records[0], nil, nil); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.Event(records[1], nil, nil); !errors.Is(err, ErrEnough) {
-		t.Fatalf("the last event gave %v", err)
-	}
-	_ = w.Flush()
-	if lines := bytes.Count(out.Bytes(), []byte("\n")); lines != 3 || w.Shown() != 2 {
-		t.Errorf("%d lines, %d shown", lines, w.Shown())
 	}
 }
 
@@ -415,7 +401,7 @@ func TestBufferNeverGrows(t *testing.T) {
 			header, room := out.Len(), cap(w.buffer)
 			for range 1000 {
 				before := len(w.buffer)
-				if err := w.Event(worst, containers[0], containers[2]); err != nil {
+				if err := w.Event(&stream.Event{Record: worst, Container: containers[0], Peer: containers[2]}); err != nil {
 					t.Fatal(err)
 				}
 				if line := len(w.buffer) - before; line >= lineMax {
@@ -444,7 +430,7 @@ func (b *brokenAfter) Write(p []byte) (int, error) {
 func TestCountsWhatWasWritten(t *testing.T) {
 	w := fixed(&brokenAfter{n: 300}, Options{})
 	for range 10 {
-		_ = w.Event(records[0], nil, nil)
+		_ = w.Event(&stream.Event{Record: records[0]})
 	}
 	if err := w.Flush(); !errors.Is(err, io.ErrClosedPipe) {
 		t.Errorf("flush gave %v", err)
@@ -452,13 +438,17 @@ func TestCountsWhatWasWritten(t *testing.T) {
 	if w.Shown() != 3 || w.Unwritten() != 7 {
 		t.Errorf("%d shown and %d unwritten of 10", w.Shown(), w.Unwritten())
 	}
+	if err := w.Flush(); err != nil || w.Shown() != 3 {
+		t.Errorf("a flush of nothing gave %v, and %d are shown", err, w.Shown())
+	}
 }
 
 func TestNoAllocations(t *testing.T) {
 	for _, format := range []Format{Table, Wide, JSON} {
 		w := fixed(io.Discard, Options{Format: format})
 		for _, r := range records {
-			if n := testing.AllocsPerRun(1000, func() { _ = w.Event(r, nil, containers[0]) }); n != 0 {
+			e := &stream.Event{Record: r, Peer: containers[0]}
+			if n := testing.AllocsPerRun(1000, func() { _ = w.Event(e) }); n != 0 {
 				t.Errorf("%s: %v allocations for %s", format, n, bpf.Syscalls[r.Syscall].Name)
 			}
 		}
@@ -473,7 +463,7 @@ func TestClockStep(t *testing.T) {
 	for _, step := range []int64{0, 3600 * second, -60 * second} {
 		before := realtimeOffset()
 		realtimeOffset = func() int64 { return before + step }
-		if err := errors.Join(w.Event(records[0], nil, nil), w.Flush()); err != nil {
+		if err := errors.Join(w.Event(&stream.Event{Record: records[0]}), w.Flush()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -495,11 +485,11 @@ func BenchmarkFormats(b *testing.B) {
 	for _, format := range []Format{Table, Wide, JSON} {
 		b.Run(string(format), func(b *testing.B) {
 			w := fixed(io.Discard, Options{Format: format})
-			pair := [2]*bpf.Record{opened, closed}
+			pair := [2]*stream.Event{{Record: opened}, {Record: closed}}
 			i := 0
 			b.ReportAllocs()
 			for b.Loop() {
-				_ = w.Event(pair[i&1], nil, nil)
+				_ = w.Event(pair[i&1])
 				i++
 			}
 		})

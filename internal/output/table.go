@@ -7,14 +7,15 @@ import (
 	"strings"
 
 	"github.com/copenclose/copenclose/bpf"
+	"github.com/copenclose/copenclose/internal/stream"
 )
 
 // table writes a header and rows of columns with one space between them.
 type table struct {
 	columns   []Column
 	clock     clock
-	fullPath  bool       // of opens, where it is known
-	container *Container // of the row that is being written
+	fullPath  bool              // of opens, where it is known
+	container *stream.Container // of the row that is being written
 	// Most events come from the process that the one before came from: cells
 	// that are the same are copied from its row, which is in the same buffer.
 	before row
@@ -23,7 +24,7 @@ type table struct {
 // row is what was written for an event.
 type row struct {
 	event     bpf.Event // but for its time
-	container *Container
+	container *stream.Container
 	start     int   // in the buffer, noRow if it is not there
 	ends      []int // of each cell, from start, with the space behind it
 }
@@ -50,8 +51,9 @@ func (t *table) header(b []byte) []byte {
 	return append(b[:len(b)-1], '\n')
 }
 
-func (t *table) event(b []byte, r *bpf.Record, c, _ *Container) []byte {
-	t.container = c
+func (t *table) event(b []byte, e *stream.Event) []byte {
+	r := e.Record
+	t.container = e.Container
 	changed := t.changed(r.Event)
 	start, before, ends := len(b), t.before.start, t.before.ends
 	cell := 0 // where the column begins in the row before

@@ -9,15 +9,17 @@ import (
 	"testing"
 
 	"github.com/copenclose/copenclose/bpf"
+	"github.com/copenclose/copenclose/internal/attribution"
 	"github.com/copenclose/copenclose/internal/output"
+	"github.com/copenclose/copenclose/internal/stream"
 )
 
-// The whole way from ring to line. Only here does this package know the one that
-// writes lines.
+// The whole way from ring to line. Only here does this package know the stages after
+// it.
 
 // lines is a full ring, and what writes a line for each of its records: of a
 // program that opens and closes a file again and again.
-func lines(t testing.TB, format output.Format) (r *ringInMemory, w *output.Writer, n int) {
+func lines(t testing.TB, format output.Format) (r *ringInMemory, to stream.Records, n int) {
 	t.Helper()
 	w, err := output.NewWriter(io.Discard, output.Options{Format: format, NoHeader: true})
 	if err != nil {
@@ -41,25 +43,25 @@ func lines(t testing.TB, format output.Format) (r *ringInMemory, w *output.Write
 		r.put(pair[n%2], 0)
 		n++
 	}
-	return r, w, n
+	return r, attribution.Pass(w), n
 }
 
 // write has the lines of all records written, as Tracer.Run does.
-func (r *ringInMemory) write(w *output.Writer) (n int, err error) {
+func (r *ringInMemory) write(to stream.Records) (n int, err error) {
 	r.read = 0
-	if n, err = r.drain(func(record *bpf.Record) error { return w.Event(record, nil, nil) }); err != nil {
+	if n, err = r.drain(to.Record); err != nil {
 		return n, err
 	}
-	return n, w.Flush()
+	return n, to.Flush()
 }
 
 var formats = []output.Format{output.Table, output.Wide, output.JSON}
 
 func TestRingToLineAllocatesNothing(t *testing.T) {
 	for _, format := range formats {
-		r, w, n := lines(t, format)
+		r, to, n := lines(t, format)
 		made := testing.AllocsPerRun(5, func() {
-			if written, err := r.write(w); err != nil || written != n {
+			if written, err := r.write(to); err != nil || written != n {
 				t.Fatalf("%s: %d lines of %d: %v", format, written, n, err)
 			}
 		})
@@ -72,10 +74,10 @@ func TestRingToLineAllocatesNothing(t *testing.T) {
 func BenchmarkRingToLine(b *testing.B) {
 	for _, format := range formats {
 		b.Run(string(format), func(b *testing.B) {
-			r, w, n := lines(b, format)
+			r, to, n := lines(b, format)
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := r.write(w); err != nil {
+				if _, err := r.write(to); err != nil {
 					b.Fatal(err)
 				}
 			}

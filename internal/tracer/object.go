@@ -41,6 +41,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/copenclose/copenclose/bpf"
+	"github.com/copenclose/copenclose/internal/stream"
 )
 
 var discard = log.New(io.Discard, "", 0)
@@ -467,17 +468,16 @@ func (o *object) detach() {
 // counts adds up the counters of all CPUs, and those that the kernel has of each
 // program (5.12; 9ed9e9ba2337, "bpf: Count the number of times recursion was
 // prevented").
-func (o *object) counts() (Counts, error) {
+func (o *object) counts() (c stream.Counts, err error) {
 	m, err := o.module.GetMap(bpf.CountersMap)
 	if err != nil {
-		return Counts{}, err
+		return c, err
 	}
 	var key uint32
 	value, err := m.GetValue(unsafe.Pointer(&key))
 	if err != nil {
-		return Counts{}, fmt.Errorf("read the counters: %w", err)
+		return c, fmt.Errorf("read the counters: %w", err)
 	}
-	var c Counts
 	for _, cpu := range unsafe.Slice((*bpf.Counters)(unsafe.Pointer(&value[0])), len(value)/int(unsafe.Sizeof(bpf.Counters{}))) {
 		c.Filtered += cpu.Filtered
 		c.Lost += cpu.Lost

@@ -9,8 +9,9 @@
 //	syscall returns
 //	   -> program: filter, reserve a record, fill it        (bpf/copenclose.bpf.c)
 //	   -> ring or perf buffer, mapped into this process     (ring.go, perf.go)
-//	   -> Sink.Event: one row appended to one byte slice    (internal/output)
-//	   -> Sink.Flush: one write when the buffer was emptied
+//	   -> whose it is                                       (internal/attribution)
+//	   -> one row appended to one byte slice                (internal/output)
+//	   -> one write when the ring was emptied
 //
 // All of it on one goroutine, without an allocation or a copy on the way.
 package tracer
@@ -26,6 +27,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/copenclose/copenclose/bpf"
+	"github.com/copenclose/copenclose/internal/stream"
 )
 
 const (
@@ -86,19 +88,7 @@ func (cfg *Config) closingSlots() int {
 	return bpf.ClosingSlots
 }
 
-// A Sink takes the events.
-type Sink interface {
-	// Event takes one event, which is valid until it returns. An error ends
-	// the tracing.
-	Event(*bpf.Record) error
-	// Cgroup takes news of a cgroup, before the events from there; see
-	// bpf.Event.IsCgroupNews.
-	Cgroup(*bpf.Record)
-	// Flush is called when no more events are there for now.
-	Flush() error
-}
-
-// A Tracer is attached to the kernel.
+// A Tracer is attached to the kernel. It is a stream.Source.
 type Tracer struct {
 	way    Way
 	misses string // why it can miss calls, "" if it cannot
@@ -107,7 +97,7 @@ type Tracer struct {
 	buffer buffer
 	poll   *poll
 	room   int // events for which the buffer has room, one with the next
-	unread int
+	unread atomic.Uint64
 }
 
 // buffer is where the kernel leaves records for us.
@@ -227,20 +217,20 @@ func (t *Tracer) Buffer() BufferKind { return t.kind }
 // has it.
 func (t *Tracer) Syscalls() []bpf.Syscall { return t.object.traced() }
 
-// WakeOn makes Run look at its Sink as soon as nobody reads from the pipe or
-// socket fd any more. Other files never tell, and are ignored.
+// WakeOn makes Run return EPIPE as soon as nobody reads from the pipe or socket fd
+// any more. Of other files that is never known, and they are ignored.
 func (t *Tracer) WakeOn(fd int) { t.poll.watchClosed(fd) }
 
-// Run hands events to sink until ctx is done or sink returns an error, which it
-// returns. Then the programs are detached and, unless it was sink's error, what
-// they recorded before is handed over too.
-func (t *Tracer) Run(ctx context.Context, sink Sink) error {
+// Run hands records to to until ctx is done or to returns an error, which it returns.
+// Then the programs are detached and, unless it was to's error, what they recorded
+// before is handed over as well.
+func (t *Tracer) Run(ctx context.Context, to stream.Records) error {
 	stopWaking := context.AfterFunc(ctx, t.poll.wake)
 	defer stopWaking()
 
 	gather := gatherMin
 	for ctx.Err() == nil {
-		n, err := t.drain(sink)
+		n, err := t.drain(to)
 		if err != nil {
 			return t.abandon(err)
 		}
@@ -260,7 +250,7 @@ func (t *Tracer) Run(ctx context.Context, sink Sink) error {
 	}
 
 	t.object.detach()
-	_, err := t.drain(sink)
+	_, err := t.drain(to)
 	return err
 }
 
@@ -280,16 +270,10 @@ func (t *Tracer) gather(before time.Duration, n int) time.Duration {
 	return before
 }
 
-func (t *Tracer) drain(sink Sink) (int, error) {
-	n, err := t.buffer.drain(func(r *bpf.Record) error {
-		if r.IsCgroupNews() {
-			sink.Cgroup(r)
-			return nil
-		}
-		return sink.Event(r)
-	})
+func (t *Tracer) drain(to stream.Records) (int, error) {
+	n, err := t.buffer.drain(to.Record)
 	if n > 0 || err != nil {
-		err = errors.Join(err, sink.Flush())
+		err = errors.Join(err, to.Flush())
 	}
 	return n, err
 }
@@ -299,32 +283,19 @@ func (t *Tracer) abandon(err error) error {
 	t.object.detach()
 	_, _ = t.buffer.drain(func(r *bpf.Record) error {
 		if !r.IsCgroupNews() {
-			t.unread++
+			t.unread.Add(1)
 		}
 		return nil
 	})
 	return err
 }
 
-// Counts is what became of the calls that the Sink did not get.
-type Counts struct {
-	Filtered uint64 // left out in the kernel, as asked
-	Lost     uint64 // no room in the buffer
-	// Missed is how many calls the kernel did not show to a program because the
-	// one before it on that CPU had been preempted in the program. Some of them
-	// would have been filtered, and on the tracepoint, been of other syscalls.
-	Missed uint64
-	// Unfollowed is how many children of followed processes found no room in the
-	// list, so that nothing that they did was recorded.
-	Unfollowed uint64
+// Counts: see stream.Source. It must not be called after Close.
+func (t *Tracer) Counts() (stream.Counts, error) {
+	counts, err := t.object.counts()
+	counts.Unread = t.unread.Load()
+	return counts, err
 }
-
-// Counts may be called at any time and from any goroutine, but not after Close.
-func (t *Tracer) Counts() (Counts, error) { return t.object.counts() }
-
-// Unread is how many events the buffer held when Run returned an error; its
-// Sink did not get them.
-func (t *Tracer) Unread() int { return t.unread }
 
 // Close detaches what is attached and gives everything back. Nothing of it
 // stays in the kernel.
