@@ -28,8 +28,6 @@ export CGO_CFLAGS  := -I$(CURDIR)/$(LIBBPF_DIR)/include
 export CGO_LDFLAGS := $(CURDIR)/$(LIBBPF)
 
 GO_SOURCES  := go.mod go.sum main.go $(wildcard bpf/*.go internal/*/*.go)
-# Without it urfave/cli brings a Markdown library, to write its own manual page.
-TAGS        := urfave_cli_no_docs
 LDFLAGS     := -s -w -X main.version=$(VERSION) $(if $(COMMIT),-X main.commit=$(COMMIT))
 
 ##@ Build
@@ -40,7 +38,7 @@ all: $(BINARY) ## Build bin/copenclose (needs what `make deps` installs)
 $(BINARY): $(GO_SOURCES) $(OBJECT) $(LIBBPF)
 	@echo '  GO       $@'
 	$(Q)rm -f $@
-	$(Q)$(GO) build -trimpath -tags $(TAGS) -ldflags '$(LDFLAGS)' -o $@ .
+	$(Q)$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $@ .
 
 .PHONY: static
 static: $(STATIC) ## Build bin/static/copenclose, which needs no library
@@ -48,7 +46,7 @@ static: $(STATIC) ## Build bin/static/copenclose, which needs no library
 $(STATIC): $(GO_SOURCES) $(OBJECT) $(LIBBPF)
 	@echo '  GO       $@'
 	$(Q)rm -f $@
-	$(Q)$(GO) build -trimpath -tags $(TAGS),netgo,osusergo \
+	$(Q)$(GO) build -trimpath -tags netgo,osusergo \
 		-ldflags '$(LDFLAGS) -linkmode external -extldflags "-static"' -o $@ .
 
 # -mcpu=v3: 32-bit jumps, which the verifier knows since 5.1.

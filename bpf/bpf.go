@@ -69,10 +69,12 @@ const (
 	RmdirProgram          = "cgroup_rmdir"
 )
 
-// The sizes of ClosingSlotsMap, FreeSlotsMap and CgroupsMap. SlotsMap has the slots
-// of the first and then of the second.
+// The sizes of ClosingSlotsMap, FreeSlotsMap, CgroupsMap, CommsMap and PathsMap.
+// SlotsMap has the slots of the first and then of the second.
 const (
 	ClosingSlots = 512
 	FreeSlots    = 64
 	CgroupsMax   = 32
+	CommsMax     = 1024
+	PathsMax     = 1024
 )

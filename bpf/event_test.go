@@ -112,12 +112,12 @@ func TestMapsMatchObject(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, entries := range map[string]uint32{SlotsMap: ClosingSlots + FreeSlots, ClosingSlotsMap: ClosingSlots, FreeSlotsMap: FreeSlots, CgroupsMap: CgroupsMax, VerdictsMap: VerdictSets} {
+	for name, entries := range map[string]uint32{SlotsMap: ClosingSlots + FreeSlots, ClosingSlotsMap: ClosingSlots, FreeSlotsMap: FreeSlots, CgroupsMap: CgroupsMax, CommsMap: CommsMax, PathsMap: PathsMax, VerdictsMap: VerdictSets} {
 		if got := collection.Maps[name].MaxEntries; got != entries {
 			t.Errorf("map %s has %d entries, want %d", name, got, entries)
 		}
 	}
-	for _, name := range []string{RingMap, PerfMap, CountersMap, SharedMap, EnteredMap, ClosingMap, InterruptedMap, ConnectingMap, IDsMap, CommsMap, PathsMap} {
+	for _, name := range []string{RingMap, PerfMap, CountersMap, SharedMap, EnteredMap, ClosingMap, InterruptedMap, ConnectingMap, IDsMap} {
 		if collection.Maps[name] == nil {
 			t.Errorf("no map %s", name)
 		}

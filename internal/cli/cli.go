@@ -6,12 +6,13 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"slices"
 
-	"github.com/urfave/cli/v2"
+	"github.com/spf13/cobra"
 
 	"github.com/copenclose/copenclose/internal/tracer"
 )
@@ -74,7 +75,7 @@ func Main(args []string, build Build) (status int) {
 		stderr: os.Stderr,
 		attach: func(cfg tracer.Config) (kernel, error) { return tracer.New(cfg) },
 	}
-	return t.main(args)
+	return t.main(args[1:])
 }
 
 // tool is one run of copenclose.
@@ -82,7 +83,8 @@ type tool struct {
 	build          Build
 	stdout, stderr *os.File
 	attach         func(tracer.Config) (kernel, error)
-	command        []string // the words after --
+	words          []string // the words before --
+	command        []string // the words after --, nil if there is no --
 }
 
 func (t *tool) main(args []string) (status int) {
@@ -96,67 +98,68 @@ func (t *tool) main(args []string) (status int) {
 // run cuts the command line at the first -- before anything reads it: what
 // follows is a program, even if a subcommand has the same name.
 func (t *tool) run(args []string) error {
-	if i := slices.Index(args, "--"); i >= 0 {
-		args, t.command = args[:i], args[i+1:]
+	t.words = args
+	completes := len(args) > 0 && (args[0] == cobra.ShellCompRequestCmd || args[0] == cobra.ShellCompNoDescRequestCmd)
+	if i := slices.Index(args, "--"); i >= 0 && !completes {
+		t.words, t.command = args[:i], args[i+1:]
 	}
-	return t.app().Run(args)
+	root := t.grammar()
+	root.SetArgs(t.words)
+	c, err := root.ExecuteContextC(context.Background())
+	return t.explain(c, err)
 }
 
-// app returns the command line's grammar. The values that the flags set are its
-// own.
-func (t *tool) app() *cli.App {
-	cli.VersionFlag = &cli.BoolFlag{Name: "version", Aliases: []string{"V"}, Usage: "print the version", DisableDefaultText: true}
-	cli.VersionPrinter = func(c *cli.Context) { fmt.Fprintln(c.App.Writer, "copenclose", c.App.Version) }
-
-	trace := t.traceCommand()
-	subcommands := []*cli.Command{
+// subcommands are in the order of the help.
+func (t *tool) subcommands() []*cobra.Command {
+	return []*cobra.Command{
 		t.containersCommand(),
-	}
-	for _, c := range subcommands {
-		c.HideHelpCommand = true
-		c.OnUsageError = refuse
-		c.CustomHelpTemplate = help(trace.Name+" "+c.Name, c, nil, cli.HelpFlag)
-	}
-	return &cli.App{
-		Name:                   trace.Name,
-		Usage:                  trace.Usage,
-		Version:                t.build.String(),
-		HideHelpCommand:        true,
-		UseShortOptionHandling: true,
-		CustomAppHelpTemplate:  help(trace.Name, trace, subcommands, cli.HelpFlag, cli.VersionFlag),
-		Flags:                  trace.Flags,
-		Before:                 refuseFlagsOfTrace,
-		Action:                 trace.Action,
-		Commands:               subcommands,
-		OnUsageError:           refuse,
-		ExitErrHandler:         func(*cli.Context, error) {},
-		Writer:                 t.stdout,
-		ErrWriter:              t.stderr,
+		t.versionCommand(),
 	}
 }
 
-func refuse(_ *cli.Context, err error, _ bool) error { return usageError(err) }
-
-// refuseFlagsOfTrace refuses flags before a subcommand, which would not see them.
-func refuseFlagsOfTrace(c *cli.Context) error {
-	subcommand, flags := c.App.Command(c.Args().First()), given(c)
-	if subcommand == nil || len(flags) == 0 {
-		return nil
-	}
-	for _, f := range subcommand.Flags {
-		if f.Names()[0] == flags[0] {
-			return usagef("--%s goes after %s: see copenclose %[2]s --help", flags[0], subcommand.Name)
+// grammar returns what the command line can be. The values that the flags set
+// are its own. A subcommand's flags may stand before its name, too.
+func (t *tool) grammar() *cobra.Command {
+	root := t.traceCommand()
+	for _, c := range append(t.subcommands(), root) {
+		// The first word that is neither a flag nor a value ends the flags.
+		c.Flags().SetInterspersed(c != root)
+		c.Flags().SortFlags = false
+		c.Flags().BoolP("help", "h", false, "print this help")
+		if c != root {
+			root.AddCommand(c)
 		}
 	}
-	return usagef("%s does not take --%s: see copenclose %[1]s --help", subcommand.Name, flags[0])
+	root.SilenceErrors, root.SilenceUsage = true, true
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.SetHelpFunc(func(c *cobra.Command, _ []string) { _, _ = fmt.Fprint(t.stdout, help(c)) })
+	root.SetOut(t.stdout)
+	root.SetErr(t.stderr)
+	return root
 }
 
-// given returns the long names of the flags that the command line has.
-func given(c *cli.Context) (names []string) {
-	for _, f := range c.Command.Flags {
-		if name := f.Names()[0]; c.IsSet(name) {
-			names = append(names, name)
-		}
+// noArguments refuses words after a subcommand, and a command to trace.
+func (t *tool) noArguments(c *cobra.Command, args []string) error {
+	switch {
+	case len(args) > 0:
+		return usagef("unexpected word %s: see %s --help", quoted(args[0]), c.CommandPath())
+	case t.command != nil:
+		return usagef("%s runs no command: see %s --help", c.Name(), c.CommandPath())
 	}
-	return names
+	return nil
+}
+
+func (t *tool) versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:    "version",
+		Short:  "print the version",
+		Hidden: true,
+		Args:   t.noArguments,
+		RunE:   func(*cobra.Command, []string) error { return t.printVersion() },
+	}
+}
+
+func (t *tool) printVersion() error {
+	_, err := fmt.Fprintln(t.stdout, "copenclose", t.build)
+	return err
 }

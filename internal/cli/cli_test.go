@@ -113,7 +113,7 @@ func runTo(t *testing.T, stdout *os.File, s *stub, args ...string) result {
 		stdout = out
 	}
 	one := tool{build: Build{Version: "1.2.3"}, stdout: stdout, stderr: said, attach: attach}
-	status := one.main(append([]string{"copenclose"}, args...))
+	status := one.main(args)
 	return result{status, written(t, out), written(t, said)}
 }
 
@@ -137,7 +137,7 @@ func written(t *testing.T, f *os.File) string {
 }
 
 func TestVersion(t *testing.T) {
-	for _, flag := range []string{"-V", "--version"} {
+	for _, flag := range []string{"-V", "--version", "version"} {
 		if r := run(t, nil, flag); r != (result{0, "copenclose 1.2.3\n", ""}) {
 			t.Errorf("%s: %+v", flag, r)
 		}
@@ -158,7 +158,7 @@ func TestColumnsHelp(t *testing.T) {
 func TestForgets(t *testing.T) {
 	const all = "-I -x -p 7 --follow --tid 8 -u 9 -g 10 -n nginx --path /etc/ -c !web -s close --errno ENOENT --columns pid,ret " +
 		"--time unix --timestamp-precision ns --no-header -d 1ms --count 3 --attach kprobe --buffer perf --buffer-size 1M " +
-		"--runtime-socket /x --no-runtime -q --verbose=false"
+		"--runtime-socket unix:///x -q --verbose=false"
 	var configs []tracer.Config
 	var results []result
 	for _, args := range []string{"-d 1ms", all, "-d 1ms"} {
@@ -178,24 +178,24 @@ func TestForgets(t *testing.T) {
 // done.
 func TestRefusals(t *testing.T) {
 	for args, want := range map[string]string{
-		"--frobnicate":                   "flag provided but not defined: -frobnicate",
-		"--attach uprobe":                `invalid value "uprobe" for flag -attach: not one of auto, fentry, kprobe, tracepoint, perf`,
-		"--count=-1":                     `invalid value "-1" for flag -count: parse error`,
-		"now":                            `unexpected argument "now"; a command to trace goes behind --`,
-		"now -- true":                    `unexpected argument "now"; a command to trace goes behind --`,
-		"-- no-such-command":             `run no-such-command: exec: "no-such-command": executable file not found in $PATH`,
-		"-- containers":                  `run containers: exec: "containers": executable file not found in $PATH`,
-		"--count=0":                      "--count 0 shows nothing",
-		"-I -o json containers":          "containers does not take --ignore-host-ns: see copenclose containers --help",
-		"-p 1 containers":                "containers does not take --pid: see copenclose containers --help",
-		"-q containers -o json":          "containers does not take --quiet: see copenclose containers --help",
-		"-o json containers":             "--output goes after containers: see copenclose containers --help",
-		"--no-runtime containers":        "--no-runtime goes after containers: see copenclose containers --help",
-		"--runtime-socket /x containers": "--runtime-socket goes after containers: see copenclose containers --help",
-		"containers now":                 `unexpected argument "now"; see copenclose containers --help`,
-		"containers -- now":              `unexpected argument "now"; see copenclose containers --help`,
-		"containers -o wide":             `invalid value "wide" for flag -o: not one of table, json`,
-		"containers -I":                  "flag provided but not defined: -I",
+		"--frobnicate":            "unknown option --frobnicate; copenclose --help lists them",
+		"--attach uprobe":         "--attach uprobe: not one of auto, fentry, kprobe, tracepoint, perf",
+		"--count=-1":              "--count -1: not a number of events",
+		"--count=0":               "--count 0: must be more than 0",
+		"now":                     "to trace a command: copenclose -- now",
+		"now -- true":             "unexpected word now before --: copenclose -- true",
+		"-- no-such-command":      `run no-such-command: exec: "no-such-command": executable file not found in $PATH`,
+		"-- containers":           `run containers: exec: "containers": executable file not found in $PATH`,
+		"--":                      "no command after --",
+		"-I -o json containers":   "containers does not take -I: see copenclose containers --help",
+		"-p 1 containers":         "containers does not take -p: see copenclose containers --help",
+		"-q containers -o json":   "containers does not take -q: see copenclose containers --help",
+		"containers --quiet":      "containers does not take --quiet: see copenclose containers --help",
+		"containers now":          "unexpected word now: see copenclose containers --help",
+		"containers -- now":       "containers runs no command: see copenclose containers --help",
+		"containers --":           "containers runs no command: see copenclose containers --help",
+		"containers -o wide":      "-o wide: not one of table, json",
+		"containers --frobnicate": "unknown option --frobnicate; copenclose containers --help lists them",
 	} {
 		if r := run(t, nil, strings.Fields(args)...); r != (result{2, "", "copenclose: " + want + "\n"}) {
 			t.Errorf("%s: %+v\nwant %s", args, r, want)
@@ -241,7 +241,8 @@ func TestContainers(t *testing.T) {
 			t.Errorf("not JSON: %s", line)
 		}
 	}
-	table := run(t, nil, "containers", "--runtime-socket", filepath.Join(t.TempDir(), "none"))
+	// Its options may stand before it.
+	table := run(t, nil, "--runtime-socket", filepath.Join(t.TempDir(), "none"), "containers")
 	if listed.status != 0 || table.status != 0 || !strings.Contains(table.stdout, "CGROUPID") {
 		t.Errorf("%+v\n%+v", listed, table)
 	}

@@ -6,40 +6,42 @@ package cli
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
-	"github.com/urfave/cli/v2"
+	"github.com/spf13/cobra"
 
 	"github.com/copenclose/copenclose/internal/container"
 	"github.com/copenclose/copenclose/internal/option"
 	"github.com/copenclose/copenclose/internal/output"
 )
 
-const containersExamples = `   copenclose containers                         a table
-   copenclose containers -o json | jq -r .image  the images that run
-   copenclose containers --no-runtime            what the cgroups say, at once
+const (
+	containersUsage = `  copenclose containers [OPTIONS]
 `
+	containersExamples = `  copenclose containers                         a table
+  copenclose containers -o json | jq -r .image  the images that run
+  copenclose containers --no-runtime            what the cgroups say, at once
+`
+)
 
 // containersCommand returns the subcommand that lists the containers that run.
-func (t *tool) containersCommand() *cli.Command {
+func (t *tool) containersCommand() *cobra.Command {
 	format := option.NewChoice(output.Table, output.JSON)
 	var runtimes Runtimes
-	return &cli.Command{
-		Name:        "containers",
-		Usage:       "list the containers that run",
-		UsageText:   "   copenclose containers [FLAGS]\n",
-		Description: containersExamples,
-		Flags: slices.Concat([]cli.Flag{
-			category("What it looks like").value(format, "output", "o", "`FORMAT`: table or json (an object a line)"),
-		}, runtimes.flags("How names are found")),
-		Action: func(c *cli.Context) error {
-			if words := slices.Concat(c.Args().Slice(), t.command); len(words) > 0 {
-				return usagef("unexpected argument %q; see copenclose containers --help", words[0])
-			}
-			return t.listContainers(c.Context, output.Format(format.Word), runtimes)
+	c := &cobra.Command{
+		Use:         "containers",
+		Short:       "list running containers",
+		Long:        "List the containers that run on this host.",
+		Example:     containersExamples,
+		Annotations: map[string]string{usageKey: containersUsage},
+		Args:        t.noArguments,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return t.listContainers(c.Context(), output.Format(format.Word), runtimes)
 		},
 	}
+	under(c, "What to show").value(format, "output", "o", "FORMAT", "table or json (an object a line)")
+	runtimes.addTo(under(c, "How to find names"))
+	return c
 }
 
 // runtimeTimeout is how long a runtime may take to tell the names of its

@@ -5,64 +5,68 @@ package cli
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
-	"github.com/urfave/cli/v2"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 const (
-	// helpWidth is the width of a terminal that nobody made wider.
-	helpWidth = 80
+	// helpWidth leaves room in a terminal of 80 columns.
+	helpWidth = 78
 	// usageColumn is where the text of a flag begins.
-	usageColumn = 30
+	usageColumn = 28
 )
 
 // help returns the help of a command: how it is called, examples, and its flags
-// in their own order under the headings of their categories. urfave/cli would sort
-// both. The help is a template without any action.
-func help(name string, c *cli.Command, subcommands []*cli.Command, more ...cli.Flag) string {
+// in their own order under their headings.
+func help(c *cobra.Command) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s - %s\n\n%s", name, c.Usage, c.UsageText)
-	for _, s := range subcommands {
-		fmt.Fprintf(&b, "   %-38s %s\n", name+" "+s.Name+" [FLAGS]", s.Usage)
+	fmt.Fprintf(&b, "%s\n\nUsage:\n%s", c.Long, c.Annotations[usageKey])
+	for _, s := range c.Commands() {
+		if s.IsAvailableCommand() && s.Name() != "help" {
+			fmt.Fprintf(&b, "  %-41s %s\n", s.CommandPath()+" [OPTIONS]", s.Short)
+		}
 	}
-	fmt.Fprintf(&b, "\nEXAMPLES\n%s", c.Description)
-	flags := slices.DeleteFunc(slices.Concat(c.Flags, more), func(f cli.Flag) bool { return !f.(cli.VisibleFlag).IsVisible() })
-	heading := ""
-	for i, f := range flags {
-		if category := f.(cli.CategorizableFlag).GetCategory(); i == 0 || category != heading {
-			heading = category
+	fmt.Fprintf(&b, "\nExamples:\n%s", c.Example)
+	above := "-"
+	c.Flags().VisitAll(func(f *pflag.Flag) {
+		if f.Hidden {
+			return
+		}
+		if h := headingOf(f); h != above {
+			above = h
 			b.WriteString("\n")
-			if heading != "" {
-				b.WriteString(heading + "\n")
+			if h != "" {
+				b.WriteString(h + ":\n")
 			}
 		}
-		b.WriteString(flagHelp(f.(cli.DocGenerationFlag)))
-	}
+		b.WriteString(flagHelp(f))
+	})
 	return b.String()
 }
 
-// flagHelp returns the lines of a flag. The placeholder of its value stands in
-// backquotes in its usage.
-func flagHelp(f cli.DocGenerationFlag) string {
-	left := "       --" + f.Names()[0]
-	if len(f.Names()) > 1 {
-		left = fmt.Sprintf("   -%s, --%s", f.Names()[1], f.Names()[0])
+// usageKey is the annotation of a command that has the lines under Usage.
+const usageKey = "usage"
+
+// flagHelp returns the lines of a flag.
+func flagHelp(f *pflag.Flag) string {
+	left := "      --" + f.Name
+	if f.Shorthand != "" {
+		left = fmt.Sprintf("  -%s, --%s", f.Shorthand, f.Name)
 	}
-	usage := f.GetUsage()
-	if quoted := strings.Split(usage, "`"); len(quoted) == 3 {
-		left += " " + quoted[1]
-		usage = strings.Join(quoted, "")
-	}
-	if text := f.GetDefaultText(); f.TakesValue() && text != "" {
-		usage += " (default: " + text + ")"
+	usage := f.Usage
+	if v, ok := f.Value.(value); ok {
+		left += " " + v.placeholder
+		if f.DefValue != "" {
+			usage += " (default: " + f.DefValue + ")"
+		}
 	}
 
 	var b strings.Builder
 	line := left
 	for _, text := range wrapped(usage, helpWidth-usageColumn) {
-		if len(line) >= usageColumn {
+		if len(line) >= usageColumn-1 {
 			b.WriteString(line + "\n")
 			line = ""
 		}

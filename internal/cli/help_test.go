@@ -10,7 +10,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/urfave/cli/v2"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -53,44 +54,55 @@ func TestHelpOfSubcommand(t *testing.T) {
 	}
 }
 
-// Every flag is in the README.
-func TestReadmeHasEveryFlag(t *testing.T) {
-	readme, err := os.ReadFile("../../README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range newOptions().Flags() {
-		if !f.(cli.VisibleFlag).IsVisible() {
-			continue
-		}
-		for _, name := range f.Names() {
-			dashes := "--"
-			if len(name) == 1 {
-				dashes = "-"
-			}
-			if !strings.Contains(string(readme), "`"+dashes+name) && !strings.Contains(string(readme), ", "+dashes+name) {
-				t.Errorf("README.md does not have %s%s", dashes, name)
-			}
+// everyFlag calls visit for the flags of a trace and of the subcommands that the
+// help shows.
+func everyFlag(visit func(c *cobra.Command, f *pflag.Flag)) {
+	root := (&tool{}).grammar()
+	for _, c := range append(root.Commands(), root) {
+		if c == root || c.IsAvailableCommand() {
+			c.Flags().VisitAll(func(f *pflag.Flag) {
+				if !f.Hidden {
+					visit(c, f)
+				}
+			})
 		}
 	}
 }
 
-// The headings stand in the README's order.
-func TestReadmeHasCategories(t *testing.T) {
-	readme, err := os.ReadFile("../../README.md")
+// Every flag is in the README.
+func TestReadmeHasEveryFlag(t *testing.T) {
+	readme := readme(t)
+	everyFlag(func(c *cobra.Command, f *pflag.Flag) {
+		if !strings.Contains(readme, "`--"+f.Name) && !strings.Contains(readme, ", --"+f.Name) {
+			t.Errorf("README.md does not have --%s of %s", f.Name, c.Name())
+		}
+		if f.Shorthand != "" && !strings.Contains(readme, "`-"+f.Shorthand) && !strings.Contains(readme, ", -"+f.Shorthand) {
+			t.Errorf("README.md does not have -%s of %s", f.Shorthand, c.Name())
+		}
+	})
+}
+
+// The headings of a trace's flags stand in the README's order.
+func TestReadmeHasHeadings(t *testing.T) {
+	readme, at := readme(t), 0
+	everyFlag(func(c *cobra.Command, f *pflag.Flag) {
+		if c.HasParent() || headingOf(f) == "" {
+			return
+		}
+		text, _, _ := strings.Cut(headingOf(f), " (")
+		found := strings.Index(readme, "\n| "+text+" | |\n")
+		if found < at {
+			t.Fatalf("README.md has %q at %d, after one at %d", text, found, at)
+		}
+		at = found
+	})
+}
+
+func readme(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile("../../README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	at := 0
-	for _, f := range newOptions().Flags() {
-		if !f.(cli.VisibleFlag).IsVisible() {
-			continue
-		}
-		heading := "\n| " + f.(cli.CategorizableFlag).GetCategory() + " | |\n"
-		found := strings.Index(string(readme), heading)
-		if found < at {
-			t.Fatalf("README.md has %q at %d, after one at %d", heading, found, at)
-		}
-		at = found
-	}
+	return string(text)
 }

@@ -4,9 +4,10 @@
 package cli
 
 import (
+	"fmt"
 	"slices"
 
-	"github.com/urfave/cli/v2"
+	"github.com/spf13/cobra"
 
 	"github.com/copenclose/copenclose/internal/attribution"
 	"github.com/copenclose/copenclose/internal/option"
@@ -28,7 +29,7 @@ type Options struct {
 func newOptions() *Options {
 	return &Options{
 		Look: Look{
-			Format:    option.NewChoice(output.Table, output.Wide, output.JSON),
+			Format:    option.NewChoice(output.Table, output.Wide, output.JSON).Also("jsonl", "json").Also("ndjson", "json"),
 			Time:      option.NewChoice(output.UTC, output.Local, output.Unix, output.Delta),
 			Precision: option.NewChoice(output.Seconds, output.Milliseconds, output.Microseconds, output.Nanoseconds),
 		},
@@ -40,50 +41,51 @@ func newOptions() *Options {
 	}
 }
 
-// Flags returns the flags that set the options, in the order of the help.
-func (o *Options) Flags() []cli.Flag {
-	return slices.Concat(o.Select.Flags(), o.Look.Flags(), o.Until.Flags(), o.Kernel.Flags())
+// addTo adds the flags that set the options, in the order of the help.
+func (o *Options) addTo(c *cobra.Command) {
+	o.Select.addTo(c)
+	o.Look.addTo(c)
+	o.Until.addTo(c)
+	o.Kernel.addTo(c)
 }
 
 // Select says what is traced.
 type Select struct {
-	IgnoreHost             bool
-	Containers             option.Containers
-	Syscalls               option.Syscalls
-	PIDs, TIDs, UIDs, GIDs option.Numbers
-	Follow                 bool
-	Comms                  option.Comms
-	Cgroups                option.Cgroups
-	Paths                  option.Paths
-	Failed                 bool
-	Errnos                 option.Errnos
+	IgnoreHost bool
+	Containers option.Containers
+	Syscalls   option.Syscalls
+	PIDs, TIDs option.Tasks
+	UIDs       option.Users
+	GIDs       option.Groups
+	Follow     bool
+	Comms      option.Comms
+	Cgroups    option.Cgroups
+	Paths      option.Paths
+	Failed     bool
+	Errnos     option.Errnos
 }
 
-// Flags returns the flags that set s.
-func (s *Select) Flags() []cli.Flag {
-	what := category("What is traced")
-	return []cli.Flag{
-		what.toggle(&s.IgnoreHost, "ignore-host-ns", "I", "leave out what the host does, show only containers"),
-		what.value(&s.Containers, "container", "c", "only these containers: `LIST` of names, id prefixes, hostnames, pods or images, with * and ?; !PATTERN leaves out"),
-		what.value(&s.Syscalls, "syscall", "s", "only these: `LIST` of names or groups (open, accept, connect, close), !NAME leaves out"),
-		what.value(&s.PIDs, "pid", "p", "only these processes: `LIST` of PIDs, as the host numbers them"),
-		what.toggle(&s.Follow, "follow", "", "with --pid: also trace all descendants"),
-		what.value(&s.TIDs, "tid", "", "only these threads: `LIST` of TIDs"),
-		what.value(&s.UIDs, "uid", "u", "only these users: `LIST` of UIDs"),
-		what.value(&s.GIDs, "gid", "g", "only these groups: `LIST` of GIDs"),
-		what.value(&s.Comms, "comm", "n", "only threads of these names: `LIST` of names, or beginnings like ngin*"),
-		what.value(&s.Cgroups, "cgroup", "", "only these cgroups and what is below: `LIST` of cgroup v2 ids or paths"),
-		what.value(&s.Paths, "path", "", "only calls on these paths: `LIST` of beginnings"),
-		what.toggle(&s.Failed, "failed", "x", "only calls that failed"),
-		what.value(&s.Errnos, "errno", "", "only calls that failed with these errors: `LIST` of names like ENOENT"),
-	}
+func (s *Select) addTo(c *cobra.Command) {
+	what := under(c, "What to trace (values of a list: any; different options: all must match)")
+	what.toggle(&s.IgnoreHost, "ignore-host-ns", "I", "leave out the host, show only containers")
+	what.value(&s.Containers, "container", "c", "LIST", "names, id prefixes, hostnames, pods or images, with * and ?; !PATTERN leaves out")
+	what.value(&s.Syscalls, "syscall", "s", "LIST", "open, accept, connect, close (groups), or syscalls; !NAME leaves out")
+	what.value(&s.PIDs, "pid", "p", "LIST", "process ids as the host numbers them")
+	what.toggle(&s.Follow, "follow", "f", "with --pid: also all descendants")
+	what.value(&s.Comms, "comm", "n", "LIST", "thread names, or beginnings like ngin*")
+	what.value(&s.UIDs, "uid", "u", "LIST", "user ids")
+	what.value(&s.GIDs, "gid", "g", "LIST", "group ids")
+	what.toggle(&s.Failed, "failed", "x", "only calls that failed")
+	what.value(&s.Errnos, "errno", "", "LIST", "only calls that failed with these errors, like ENOENT")
+	what.value(&s.Paths, "path", "", "LIST", "paths that begin so")
+	what.value(&s.Cgroups, "cgroup", "", "LIST", "cgroup v2 ids or paths, with all below")
+	what.value(&s.TIDs, "tid", "", "LIST", "thread ids")
 }
 
 // choosesContainers reports whether events are chosen by their containers.
 func (s *Select) choosesContainers() bool { return s.Containers.Match != nil }
 
-// filter returns s as the tracer has it, without cgroups: these are not looked up
-// yet.
+// filter returns s as the tracer has it, without what is still to be looked up.
 func (s *Select) filter() tracer.Filter {
 	return tracer.Filter{
 		IgnoreHost:     s.IgnoreHost,
@@ -91,13 +93,22 @@ func (s *Select) filter() tracer.Filter {
 		Failed:         s.Failed,
 		PIDs:           s.PIDs,
 		TIDs:           s.TIDs,
-		UIDs:           s.UIDs,
-		GIDs:           s.GIDs,
 		Errnos:         s.Errnos,
 		Comms:          s.Comms,
 		Paths:          s.Paths,
 		FollowChildren: s.Follow,
 	}
+}
+
+// lookUp adds to f what the names of users and groups stand for.
+func (s *Select) lookUp(f *tracer.Filter) (err error) {
+	if f.UIDs, err = s.UIDs.IDs(); err != nil {
+		return fmt.Errorf("--uid: %w", err)
+	}
+	if f.GIDs, err = s.GIDs.IDs(); err != nil {
+		return fmt.Errorf("--gid: %w", err)
+	}
+	return nil
 }
 
 // Look says what the events look like.
@@ -112,34 +123,28 @@ type Look struct {
 	NoHeader  bool
 }
 
-// Flags returns the flags that set l.
-func (l *Look) Flags() []cli.Flag {
-	look := category("What it looks like")
-	return []cli.Flag{
-		look.value(l.Format, "output", "o", "`FORMAT`: table, wide (more columns) or json (an object a line)"),
-		look.toggle(&l.CgroupID, "use-cgv2", "C", "show containers by cgroup v2 id instead of hostname"),
-		look.toggle(&l.FullPath, "full-path", "", "in tables, of opens show the absolute path of the file, not the path as given; JSON has both"),
-		look.toggle(&l.Latency, "latency", "", "show how long calls took"),
-		look.value(&l.Columns, "columns", "", "`LIST` of columns to show; --columns help lists those there are"),
-		look.value(l.Time, "time", "", "`STYLE` of times: utc, local, unix or delta (to the event before)"),
-		look.value(l.Precision, "timestamp-precision", "", "`UNIT` of the last digit of times: s, ms, us or ns"),
-		look.toggle(&l.NoHeader, "no-header", "", "leave out the header"),
-	}
+func (l *Look) addTo(c *cobra.Command) {
+	look := under(c, "What to show")
+	look.value(l.Format, "output", "o", "FORMAT", "table, wide (more columns) or json (an object a line)")
+	look.toggle(&l.CgroupID, "use-cgv2", "C", "show containers by cgroup v2 id instead of hostname")
+	look.value(&l.Columns, "columns", "", "LIST", "columns to show (--columns help lists them)")
+	look.toggle(&l.Latency, "latency", "", "show how long calls took")
+	look.toggle(&l.FullPath, "full-path", "", "in tables, of opens show the absolute path of the file, not the path as given; JSON has both")
+	look.value(l.Time, "time", "", "STYLE", "utc, local, unix or delta (to the event before)")
+	look.value(l.Precision, "timestamp-precision", "", "UNIT", "last digit of times: s, ms, us or ns")
+	look.toggle(&l.NoHeader, "no-header", "", "leave out the header")
 }
 
 // Until says when the trace ends.
 type Until struct {
 	Duration option.Duration
-	Count    uint64 // 0 for no limit
+	Count    option.Count
 }
 
-// Flags returns the flags that set u.
-func (u *Until) Flags() []cli.Flag {
-	until := category("When it ends")
-	return []cli.Flag{
-		until.value(&u.Duration, "duration", "d", "stop after `TIME`, like 10s or 5m"),
-		&cli.Uint64Flag{Name: "count", Usage: "stop after `N` events were shown", Category: string(until), Destination: &u.Count, DefaultText: "no limit"},
-	}
+func (u *Until) addTo(c *cobra.Command) {
+	until := under(c, "When to stop")
+	until.value(&u.Duration, "duration", "d", "TIME", "after a time like 10s or 5m; a bare number is seconds")
+	until.value(&u.Count, "count", "", "N", "after N events were shown")
 }
 
 // Kernel says how the trace is made.
@@ -149,34 +154,29 @@ type Kernel struct {
 	BufferSize     option.Size
 	Runtimes       Runtimes
 	Quiet, Verbose bool
-	ReadyFile      string // created once every program is attached
+	ReadyFile      option.Path // created once every program is attached
 }
 
-// Flags returns the flags that set k.
-func (k *Kernel) Flags() []cli.Flag {
-	how := category("How it is traced")
-	return slices.Concat([]cli.Flag{
-		how.value(k.Way, "attach", "", "`WAY` to attach: auto (what misses no call here), fentry or kprobe (to the syscall handlers), tracepoint or perf (to sys_exit)"),
-		how.value(k.Buffer, "buffer", "", "`KIND` of buffer from the kernel: auto, ring (5.8 and later) or perf"),
-		how.value(&k.BufferSize, "buffer-size", "", "`SIZE` of the buffer like 8M, made a power of two; perf: for each CPU"),
-	}, k.Runtimes.flags(how), []cli.Flag{
-		how.toggle(&k.Quiet, "quiet", "q", "say nothing on stderr but errors and losses"),
-		how.toggle(&k.Verbose, "verbose", "v", "log progress, and what libbpf says, to stderr"),
-		&cli.PathFlag{Name: "ready-file", Hidden: true, Usage: "create `PATH` once every program is attached", Destination: &k.ReadyFile},
-	})
+func (k *Kernel) addTo(c *cobra.Command) {
+	how := under(c, "How to trace (rarely needed)")
+	how.toggle(&k.Quiet, "quiet", "q", "print only errors and losses on stderr")
+	how.toggle(&k.Verbose, "verbose", "v", "log each step and libbpf's messages to stderr")
+	k.Runtimes.addTo(how)
+	how.value(k.Way, "attach", "", "WAY", "auto (what misses no call here), fentry or kprobe (to the syscall handlers), tracepoint or perf (to sys_exit)")
+	how.value(k.Buffer, "buffer", "", "KIND", "buffer from the kernel: auto, ring (5.8 and later) or perf")
+	how.value(&k.BufferSize, "buffer-size", "", "SIZE", "like 8M, rounded up to a power of two; with perf, per CPU")
+	how.value(&k.ReadyFile, "ready-file", "", "FILE", "create FILE once every program is attached")
 }
 
 // Runtimes says which container runtimes are asked for names.
 type Runtimes struct {
-	Sockets option.List // none for those that are found
+	Sockets option.Sockets // none for those that are found
 	None    bool
 }
 
-func (r *Runtimes) flags(c category) []cli.Flag {
-	return []cli.Flag{
-		c.value(&r.Sockets, "runtime-socket", "", "ask these for names, `LIST` of sockets with Docker's API or CRI, instead of those that are found"),
-		c.toggle(&r.None, "no-runtime", "", "ask no container runtime for names"),
-	}
+func (r *Runtimes) addTo(h heading) {
+	h.value(&r.Sockets, "runtime-socket", "", "LIST", "ask these for names (sockets with Docker's API or CRI), instead of those that are found")
+	h.toggle(&r.None, "no-runtime", "", "ask no container runtime for names")
 }
 
 // lines returns l as the output has it.
@@ -205,8 +205,10 @@ func (o *Options) resolve(needs stream.Needs) (r request, err error) {
 	if err := o.conflict(); err != nil {
 		return r, err
 	}
-	if (o.Look.FullPath || o.Look.Latency) && !needs.Details && len(o.Select.Paths) == 0 {
-		return r, usagef("--full-path and --latency are for -o wide and -o json, or a column that shows them")
+	for _, name := range []string{"full-path", "latency"} {
+		if slices.Contains(o.given, name) && !needs.Details && len(o.Select.Paths) == 0 {
+			return r, usagef("--%s is for -o wide and -o json, or a column that shows it", name)
+		}
 	}
 	names := needs.Containers || o.Select.choosesContainers()
 	r.tracer = tracer.Config{
@@ -246,9 +248,9 @@ func (o *Options) conflict() error {
 		there   bool
 		message string
 	}{
-		{slices.Contains(o.given, "count") && o.Until.Count == 0, "--count 0 shows nothing"},
 		{o.Look.CgroupID && len(o.Look.Columns) > 0, "--use-cgv2 and --columns exclude each other: cgroupid is a column"},
 		{o.Kernel.Quiet && o.Kernel.Verbose, "--quiet and --verbose exclude each other"},
+		{o.Kernel.Runtimes.None && len(o.Kernel.Runtimes.Sockets) > 0, "--no-runtime and --runtime-socket exclude each other"},
 		{o.Select.Follow && len(o.Select.PIDs) == 0, "--follow needs --pid"},
 		{len(o.Command) > 0 && len(o.Select.PIDs) > 0, "--pid and a command exclude each other"},
 	} {

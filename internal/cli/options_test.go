@@ -12,7 +12,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/urfave/cli/v2"
+	"github.com/spf13/cobra"
 
 	"github.com/copenclose/copenclose/internal/container"
 	"github.com/copenclose/copenclose/internal/option"
@@ -26,30 +26,23 @@ func parse(t *testing.T, args string) *Options {
 	o := newOptions()
 	words, command, _ := strings.Cut(args, "-- ")
 	o.Command = strings.Fields(command)
-	app := cli.App{
-		Flags:                  o.Flags(),
-		UseShortOptionHandling: true,
-		Action: func(c *cli.Context) error {
-			o.given = given(c)
-			return nil
-		},
-	}
-	if err := app.Run(append([]string{"copenclose"}, strings.Fields(words)...)); err != nil {
+	c := &cobra.Command{}
+	o.addTo(c)
+	if err := c.ParseFlags(strings.Fields(words)); err != nil {
 		t.Fatalf("%s: %v", args, err)
 	}
+	o.given = given(c)
 	return o
 }
 
 const (
 	excludesJSON = " is for tables, not for -o json"
-	needsDetails = "--full-path and --latency are for -o wide and -o json, or a column that shows them"
+	needsDetails = " is for -o wide and -o json, or a column that shows it"
 )
 
 // What does not go together is refused, and said to be.
 func TestConflicts(t *testing.T) {
 	for args, want := range map[string]string{
-		"--count 0":                       "--count 0 shows nothing",
-		"--count=0 -o wide":               "--count 0 shows nothing",
 		"-o json --columns pid":           "--columns" + excludesJSON,
 		"-o json --use-cgv2":              "--use-cgv2" + excludesJSON,
 		"-C --output json":                "--use-cgv2" + excludesJSON,
@@ -63,10 +56,11 @@ func TestConflicts(t *testing.T) {
 		"--follow --tid 1":                "--follow needs --pid",
 		"-p 1 -- true":                    "--pid and a command exclude each other",
 		"-p 1 --follow -- true":           "--pid and a command exclude each other",
-		"--latency":                       needsDetails,
-		"--full-path":                     needsDetails,
-		"--full-path --columns pid,comm":  needsDetails,
-		"-C --latency --full-path -I":     needsDetails,
+		"--latency":                       "--latency" + needsDetails,
+		"--full-path":                     "--full-path" + needsDetails,
+		"--full-path --columns pid,comm":  "--full-path" + needsDetails,
+		"-C --latency --full-path -I":     "--full-path" + needsDetails,
+		"--no-runtime --runtime-socket x": "--no-runtime and --runtime-socket exclude each other",
 		"--follow -- true":                "--follow needs --pid",
 	} {
 		_, err := resolved(t, args)
@@ -110,13 +104,12 @@ func TestResolve(t *testing.T) {
 		"-o json --latency --full-path": with(func(c *tracer.Config) {
 			c.Details, c.Cgroups, c.File, c.Latency = true, true, true, true
 		}),
-		"-I":              with(func(c *tracer.Config) { c.Cgroups, c.Filter.IgnoreHost = true, true }),
-		"-x":              with(func(c *tracer.Config) { c.Filter.Failed = true }),
-		"-s close":        with(func(c *tracer.Config) { c.Syscalls = parse(t, "-s close").Select.Syscalls.Names() }),
-		"-p 1,2 --follow": with(func(c *tracer.Config) { c.Filter.PIDs, c.Filter.FollowChildren = option.Numbers{1, 2}, true }),
-		"--tid 3 -u 4 -g 5": with(func(c *tracer.Config) {
-			c.Filter.TIDs, c.Filter.UIDs, c.Filter.GIDs = option.Numbers{3}, option.Numbers{4}, option.Numbers{5}
-		}),
+		"-I":                         with(func(c *tracer.Config) { c.Cgroups, c.Filter.IgnoreHost = true, true }),
+		"-x":                         with(func(c *tracer.Config) { c.Filter.Failed = true }),
+		"-s close":                   with(func(c *tracer.Config) { c.Syscalls = parse(t, "-s close").Select.Syscalls.Names() }),
+		"-p 1,2 --follow":            with(func(c *tracer.Config) { c.Filter.PIDs, c.Filter.FollowChildren = option.Tasks{1, 2}, true }),
+		"--tid 3":                    with(func(c *tracer.Config) { c.Filter.TIDs = option.Tasks{3} }),
+		"-u 4 -g 5":                  plain, // looked up later
 		"--errno ENOENT":             with(func(c *tracer.Config) { c.Filter.Errnos = []uint32{2} }),
 		"--comm a,b*":                with(func(c *tracer.Config) { c.Filter.Comms = []string{"a", "b*"} }),
 		"--path /etc --latency":      with(func(c *tracer.Config) { c.Filter.Paths, c.Latency = []string{"/etc"}, true }),

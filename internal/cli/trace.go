@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"github.com/olekukonko/tablewriter"
-	"github.com/urfave/cli/v2"
+	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
 	"github.com/copenclose/copenclose/bpf"
@@ -28,36 +28,43 @@ import (
 	"github.com/copenclose/copenclose/internal/tracer"
 )
 
-const traceUsage = `   copenclose [FLAGS]                     trace until Ctrl-C
-   copenclose [FLAGS] -- COMMAND [ARGS]   run a command and trace it
+const (
+	traceUsage = `  copenclose [OPTIONS]                      trace until Ctrl-C
+  copenclose [OPTIONS] -- COMMAND [ARG...]  run a command and trace only it
 `
-
-const traceExamples = `   copenclose -I                            containers only, not the host
-   copenclose -o wide -c web                one container, paths and addresses
-   copenclose -o wide -x -s open -n nginx   which files nginx fails to open
-   copenclose -o wide -- curl -s localhost  a command, from its first call
+	traceExamples = `  copenclose -I                             containers only, not the host
+  copenclose -o wide -c web                 one container, paths and addresses
+  copenclose -o wide -x -c 'shop*'          only what failed
+  copenclose -o wide -p "$(pidof nginx)"    some processes
+  copenclose -o wide -- curl -s localhost   a command, from its first call
+  copenclose -o json -I | jq -r 'select(.error) | .path' | sort | uniq -c
 `
+)
 
 // traceCommand returns what copenclose does without a subcommand.
-func (t *tool) traceCommand() *cli.Command {
+func (t *tool) traceCommand() *cobra.Command {
 	o := newOptions()
-	return &cli.Command{
-		Name:        "copenclose",
-		Usage:       "show every open, connect, accept and close, live and per container",
-		UsageText:   traceUsage,
-		Description: traceExamples,
-		Flags:       o.Flags(),
-		Action: func(c *cli.Context) error {
-			if c.Args().Present() {
-				return usagef("unexpected argument %q; a command to trace goes behind --", c.Args().First())
-			}
-			if slices.Equal(o.Look.Columns, []string{"help"}) {
+	version := false
+	c := &cobra.Command{
+		Use:         "copenclose",
+		Long:        "Show every open, connect, accept and close on this host, live, by container.",
+		Example:     traceExamples,
+		Annotations: map[string]string{usageKey: traceUsage},
+		Args:        t.onlyCommand,
+		RunE: func(c *cobra.Command, _ []string) error {
+			switch {
+			case version:
+				return t.printVersion()
+			case slices.Equal(o.Look.Columns, []string{"help"}):
 				return printColumns(t.stdout)
 			}
 			o.Command, o.given = t.command, given(c)
-			return t.trace(c.Context, o)
+			return t.trace(c.Context(), o)
 		},
 	}
+	o.addTo(c)
+	c.Flags().BoolVarP(&version, "version", "V", false, "print the version")
+	return c
 }
 
 // printColumns answers --columns help.
@@ -133,12 +140,15 @@ func (s *session) validate() (err error) {
 	}
 	s.sink = s.writer
 	if n := s.options.Until.Count; n > 0 {
-		s.sink = stream.Limit(s.sink, n)
+		s.sink = stream.Limit(s.sink, uint64(n))
 	}
 	if s.request, err = s.options.resolve(s.sink.Needs()); err != nil {
 		return err
 	}
 	if err := s.findCgroups(s.options.Select.Cgroups); err != nil {
+		return usageError(err)
+	}
+	if err := s.options.Select.lookUp(&s.tracer.Filter); err != nil {
 		return usageError(err)
 	}
 	if len(s.options.Command) > 0 {
@@ -228,7 +238,7 @@ func (s *session) start() error {
 	if why := s.kernel.Misses(); why != "" {
 		s.remark.Printf("calls can be missed with --attach %s, because this kernel can preempt its own code: %s", s.kernel.Way(), why)
 	}
-	if path := s.options.Kernel.ReadyFile; path != "" {
+	if path := string(s.options.Kernel.ReadyFile); path != "" {
 		if err := os.WriteFile(path, nil, 0o644); err != nil {
 			return fmt.Errorf("create the ready file: %w", err)
 		}

@@ -27,7 +27,7 @@ func TestSize(t *testing.T) {
 
 func TestDuration(t *testing.T) {
 	for text, want := range map[string]time.Duration{
-		"10s": 10 * time.Second, "10": 10 * time.Second, "1m30s": 90 * time.Second, "250ms": 250 * time.Millisecond,
+		"10s": 10 * time.Second, "1.5": 1500 * time.Millisecond, "10": 10 * time.Second, "1m30s": 90 * time.Second, "250ms": 250 * time.Millisecond,
 		"": 0, "0": 0, "-1s": 0, "soon": 0, "s": 0, "1 h": 0,
 	} {
 		var d Duration
@@ -45,28 +45,15 @@ func TestChoice(t *testing.T) {
 	if err := c.Set("perf"); err != nil || c.String() != "perf" {
 		t.Errorf("%s, %v", c, err)
 	}
-	for _, bad := range []string{"", "PERF", "per", "perf "} {
+	if err := c.Set("AUTO"); err != nil || c.String() != "auto" {
+		t.Errorf("%s, %v", c, err)
+	}
+	if err := c.Also("percpu", "perf").Set("PerCPU"); err != nil || c.String() != "perf" {
+		t.Errorf("%s, %v", c, err)
+	}
+	for _, bad := range []string{"", "per", "perf "} {
 		if err := c.Set(bad); err == nil || c.String() != "perf" {
 			t.Errorf("%q: %s, %v", bad, c, err)
 		}
-	}
-}
-
-// urfave/cli sets a flag by its other name to the text that it has by the one: a
-// list is not there twice then.
-func TestListsAreNotDoubled(t *testing.T) {
-	var n Numbers
-	var c Comms
-	for _, list := range []interface {
-		Set(string) error
-		String() string
-	}{&n, &c} {
-		if err := list.Set("1,2"); err != nil {
-			t.Fatal(err)
-		}
-		_ = list.Set(list.String())
-	}
-	if len(n) != 2 || len(c) != 2 {
-		t.Errorf("%v, %v", n, c)
 	}
 }
