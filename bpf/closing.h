@@ -29,7 +29,7 @@ __noinline int list_open_file(__u32 list_number, __u32 slot_number, __u32 fd)
 	slot->details.fd = fd;
 	describe_open_file(slot_number, (__u64)file);
 	at = list->details.text_len;
-	size = (sizeof(slot->details) + slot->details.text_len + 7) & ~7U;
+	size = (put_parts(slot) + 7) & ~7U;
 	if (at > TEXT_MAX || size >= TEXT_MAX)
 		return 0;
 	barrier_var(at);

@@ -9,7 +9,7 @@
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
 
-#include "event.h"
+#include "record.h"
 #include "syscalls.h"
 #include "maps.h"
 #include "cpu.h"
@@ -28,7 +28,7 @@
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-/* Keep the contract's types in the object's BTF, which event_test.go reads. */
+/* Keep the contract's types in the object's BTF, which record_test.go reads. */
 const struct event *const event_in_btf SEC(".rodata");
 const struct details *const details_in_btf SEC(".rodata");
 const enum abi abi_in_btf SEC(".rodata");
@@ -36,7 +36,9 @@ const enum syscall syscall_in_btf SEC(".rodata");
 const enum target target_in_btf SEC(".rodata");
 const enum remark remark_in_btf SEC(".rodata");
 const enum id_kind id_kind_in_btf SEC(".rodata");
-const enum cgroup_news cgroup_news_in_btf SEC(".rodata");
+const enum kind kind_in_btf SEC(".rodata");
+const enum flag flag_in_btf SEC(".rodata");
+const enum part part_in_btf SEC(".rodata");
 const enum verdict verdict_in_btf SEC(".rodata");
 
 #define WATCHES_CONNECTS (want_details && !only_paths && traced & (1 << SYS_connect))
@@ -424,11 +426,11 @@ int BPF_PROG(sched_process_exit, struct task_struct *task)
 }
 
 /*
- * News of a cgroup goes through the same buffer as events, so that the tool has
- * it before the first event from there. What is lost is looked up later.
+ * Records of cgroups go through the same buffer as those of calls, so that the tool
+ * knows a cgroup before the first call from there. What is lost is looked up later.
  */
-static __always_inline int send_cgroup_news(void *ctx, struct cgroup *cgroup, const char *path,
-					    enum cgroup_news news)
+static __always_inline int send_cgroup(void *ctx, struct cgroup *cgroup, const char *path,
+				       enum kind kind)
 {
 	struct slot *slot;
 	long len;
@@ -442,7 +444,7 @@ static __always_inline int send_cgroup_news(void *ctx, struct cgroup *cgroup, co
 	__builtin_memset(&slot->event, 0, sizeof(slot->event));
 	slot->event.time = bpf_ktime_get_ns();
 	slot->event.cgroup_id = cgroup->kn->id;
-	slot->event.syscall = news;
+	slot->event.kind = kind;
 	len = bpf_probe_read_kernel_str(slot->text, TEXT_MAX, path);
 	if (len > 0)
 		slot->details.text_len = len - 1;
@@ -454,11 +456,11 @@ static __always_inline int send_cgroup_news(void *ctx, struct cgroup *cgroup, co
 SEC("tp_btf/cgroup_mkdir")
 int BPF_PROG(cgroup_mkdir, struct cgroup *cgroup, const char *path)
 {
-	return send_cgroup_news(ctx, cgroup, path, CGROUP_MADE);
+	return send_cgroup(ctx, cgroup, path, KIND_CGROUP_CREATED);
 }
 
 SEC("tp_btf/cgroup_rmdir")
 int BPF_PROG(cgroup_rmdir, struct cgroup *cgroup, const char *path)
 {
-	return send_cgroup_news(ctx, cgroup, path, CGROUP_REMOVED);
+	return send_cgroup(ctx, cgroup, path, KIND_CGROUP_REMOVED);
 }

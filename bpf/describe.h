@@ -116,7 +116,11 @@ static __always_inline void describe_file_in(struct slot *slot, struct task_stru
 	/* A socket's file has the mode of one in a directory, which can be opened only
 	 * with O_PATH and is no socket then. */
 	if ((slot->details.file_mode & S_IFMT) == S_IFSOCK && !has_path(path, dentry)) {
-		describe_sock(slot, sock_of(file));
+		/* One that has a path as given was opened with O_PATH, in /proc. */
+		if (slot->details.given_len)
+			slot->details.target = TARGET_SOCKET;
+		else
+			describe_sock(slot, sock_of(file));
 		return;
 	}
 	switch (kernel_read(inode, i_sb, s_magic)) {
@@ -228,14 +232,14 @@ static __always_inline void describe_connected(struct slot *slot, const struct c
 					       const struct arguments *a)
 {
 	struct file *file = file_of(call->task, a->arg[0]);
-	struct details *d = &slot->details;
+	struct socket_part *s = &slot->socket;
 
 	if (file && (kernel_read(file, f_inode, i_mode) & S_IFMT) == S_IFSOCK)
 		describe_file(slot, file);
 	if (!is_connected(call->ret)) {
-		__builtin_memset(&d->peer, 0, sizeof(d->peer));
-		__builtin_memset(&d->local, 0, sizeof(d->local));
-		d->text_len = 0;
+		__builtin_memset(&s->peer, 0, sizeof(s->peer));
+		__builtin_memset(&s->local, 0, sizeof(s->local));
+		slot->details.text_len = 0;
 	}
 	describe_given_address(slot, a->arg[1], a->arg[2]);
 }

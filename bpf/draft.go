@@ -5,6 +5,7 @@ package bpf
 
 import (
 	"encoding/binary"
+	"slices"
 	"unsafe"
 )
 
@@ -14,20 +15,27 @@ type Draft struct {
 	Comm     string // at most 16 bytes
 	Hostname string // at most 64 bytes
 	// Details is nil for a record that has none; then nothing below is in it.
-	Details            *Details
-	Given, Name        []byte
+	Details     *Details
+	Given, Name []byte
+	// Socket is nil for a record without one; then it has no addresses.
+	Socket             *Socket
 	Peer, Local, Asked Address
 	// Closed are the files that a close_range closed, of which only the Details and
 	// what is below them is in the record.
 	Closed []Draft
 }
 
-// Append appends the record that View reads as what the draft says.
+// Append appends the record that View reads as what the draft says; b has a multiple
+// of 8 bytes. The flags and parts that say what follows are set as it is.
 func (d *Draft) Append(b []byte) []byte {
 	event := d.Event
 	copy(event.comm[:], d.Comm)
 	copy(event.hostname[:], d.Hostname)
-	b = append(b, unsafe.Slice((*byte)(unsafe.Pointer(&event)), eventSize)...)
+	event.Flags &^= HasDetails
+	if d.Details != nil {
+		event.Flags |= HasDetails
+	}
+	b = append(b, bytesOf(&event)...)
 	if d.Details == nil {
 		return b
 	}
@@ -35,25 +43,35 @@ func (d *Draft) Append(b []byte) []byte {
 }
 
 func (d *Draft) appendDetails(b []byte) []byte {
-	var text []byte
 	details := *d.Details
+	details.Parts = 0
 	details.givenLen = uint16(len(d.Given))
-	text = append(append(text, d.Given...), d.Name...)
-	for _, end := range []struct {
-		to   *address
-		from Address
-	}{{&details.peer, d.Peer}, {&details.local, d.Local}, {&details.asked, d.Asked}} {
-		*end.to = end.from.encode()
-		text = append(text, end.from.Unix...)
+	text := slices.Concat(d.Given, d.Name)
+	var socket Socket
+	if d.Socket != nil {
+		socket = *d.Socket
+		details.Parts |= HasSocket
+		socket.peer, socket.local, socket.asked = d.Peer.encode(), d.Local.encode(), d.Asked.encode()
+		text = slices.Concat(text, d.Peer.Unix, d.Local.Unix, d.Asked.Unix)
 	}
 	for _, closed := range d.Closed {
-		text = closed.appendDetails(text)
-		text = append(text, make([]byte, -len(text)&7)...)
+		text = pad(closed.appendDetails(text))
 	}
 	details.textLen = uint32(len(text))
-	b = append(b, unsafe.Slice((*byte)(unsafe.Pointer(&details)), detailsSize)...)
-	return append(b, text...)
+	b = append(append(b, bytesOf(&details)...), text...)
+	if d.Socket != nil {
+		b = append(pad(b), bytesOf(&socket)...)
+	}
+	return b
 }
+
+// bytesOf is a part of a record as it lies in memory.
+func bytesOf[T any](part *T) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(part)), unsafe.Sizeof(*part))
+}
+
+// pad fills b up to a multiple of 8 bytes.
+func pad(b []byte) []byte { return append(b, make([]byte, align(len(b))-len(b))...) }
 
 // encode is the inverse of Record.address, without the text.
 func (a Address) encode() (e address) {
@@ -66,14 +84,4 @@ func (a Address) encode() (e address) {
 		copy(e.ip[:], a.IP.AsSlice())
 	}
 	return e
-}
-
-// CgroupMade is the draft of the record that says that a cgroup was made at path.
-func CgroupMade(id uint64, path string) Draft {
-	return Draft{Event: Event{CgroupID: id, Syscall: cgroupMade}, Details: &Details{}, Name: []byte(path)}
-}
-
-// CgroupRemoved is the draft of the record that says that a cgroup was removed.
-func CgroupRemoved(id uint64) Draft {
-	return Draft{Event: Event{CgroupID: id, Syscall: cgroupRemoved}, Details: &Details{}}
 }

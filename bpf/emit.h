@@ -17,10 +17,10 @@ static __always_inline void fill(struct event *e, const struct call *call)
 	e->uid = uid_gid;
 	e->gid = uid_gid >> 32;
 	e->ret = call->ret;
+	e->kind = KIND_CALL;
+	e->flags = ignore_host && in_initial_pid_namespace(call->task) ? FLAG_INITIAL_PID_NS : 0;
 	e->syscall = call->syscall;
 	e->abi = call->abi;
-	e->in_initial_pid_ns = ignore_host && in_initial_pid_namespace(call->task);
-	e->reserved = 0;
 	copy_comm(e->comm, call->task);
 	e->hostname[0] = '\0';
 	if (want_hostname)
@@ -80,11 +80,8 @@ static __always_inline long send_slot(void *ctx, struct slot *slot, bool with_de
 	__u32 size = sizeof(struct event);
 
 	if (with_details) {
-		__u32 text_len = slot->details.text_len;
-
-		if (text_len > 2 * TEXT_MAX)
-			text_len = 2 * TEXT_MAX;
-		size += sizeof(struct details) + text_len;
+		slot->event.flags |= FLAG_DETAILS;
+		size += put_parts(slot);
 	}
 	if (use_ring_buffer) {
 		long err = bpf_ringbuf_output(&ring, slot, size, BPF_RB_NO_WAKEUP);

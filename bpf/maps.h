@@ -68,12 +68,26 @@ struct slot {
 	struct event event;
 	struct details details;
 	char text[2 * TEXT_MAX + COMPONENT_MAX];
+	struct socket_part socket;	     /* until it is put behind the text */
 	char path[TEXT_MAX + COMPONENT_MAX]; /* where a path grows from its end */
 	__u64 sk;			     /* the socket that is being described */
 	__u64 since;  /* when its call was entered, in jiffies; 0 if none is under way */
 	__u32 tid;    /* whose call that is */
 	__u32 number; /* its own */
 };
+
+/* A slot begins like a record, and ends of text are looked up in the map paths. */
+_Static_assert(__builtin_offsetof(struct slot, details) == sizeof(struct event),
+	       "details follow the event");
+_Static_assert(__builtin_offsetof(struct slot, text) ==
+		       __builtin_offsetof(struct slot, details) + sizeof(struct details),
+	       "text follows the details");
+_Static_assert(__builtin_offsetof(struct slot, text) ==
+		       __builtin_offsetof(struct slot, details.text_len) + sizeof(__u32),
+	       "text_len and the text are a key of the map paths");
+_Static_assert(sizeof(struct event) % 8 == 0 && sizeof(struct details) % 8 == 0 &&
+		       sizeof(struct socket_part) % 8 == 0,
+	       "parts are aligned");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

@@ -127,4 +127,29 @@ static __always_inline struct slot *take_closing_slot(const struct call *call, _
 	return NULL;
 }
 
+/* Puts the socket behind at most three unix addresses; returns where it ends in the text. */
+static __noinline __u32 put_socket(struct slot *slot, __u32 text_len)
+{
+	__u32 at = (text_len + 7) & 0x1f8; /* the mask is for the verifier */
+
+	barrier_var(at);
+	copy_words(__u64, &slot->text[at], &slot->socket, sizeof(slot->socket));
+	return at + sizeof(slot->socket);
+}
+
+/*
+ * Puts the parts of what is described behind its text, and returns how long all of it
+ * is, from the details on.
+ */
+static __always_inline __u32 put_parts(struct slot *slot)
+{
+	__u32 size = slot->details.text_len;
+
+	if (size > 2 * TEXT_MAX)
+		size = 2 * TEXT_MAX;
+	if (slot->details.parts & PART_SOCKET)
+		size = put_socket(slot, size);
+	return sizeof(slot->details) + size;
+}
+
 #endif

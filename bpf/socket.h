@@ -55,7 +55,7 @@ static __always_inline void append_unix_address(struct slot *slot, struct addres
  * connect, listen or socketpair. It may have ended, and its cgroup is not known then.
  * A socket that listens has its own process there.
  */
-static __always_inline void describe_unix_peer(struct details *d, struct sock *sk)
+static __always_inline void describe_unix_peer(struct socket_part *s, struct sock *sk)
 {
 	struct pid *pid = kernel_read(sk, sk_peer_pid);
 	const struct cred *cred;
@@ -64,16 +64,16 @@ static __always_inline void describe_unix_peer(struct details *d, struct sock *s
 
 	if (!pid || kernel_read(sk, __sk_common.skc_state) == STATE_LISTEN)
 		return;
-	d->peer_pid = kernel_read(pid, numbers[0].nr);
+	s->peer_pid = kernel_read(pid, numbers[0].nr);
 	cred = kernel_read(sk, sk_peer_cred);
 	if (cred)
-		d->peer_uid = kernel_read(cred, uid.val);
+		s->peer_uid = kernel_read(cred, uid.val);
 	node = kernel_read(pid, tasks[PIDTYPE_TGID].first);
 	if (!node)
 		return;
 	task = (void *)node - bpf_core_field_offset(struct task_struct, pid_links) -
 	       PIDTYPE_TGID * sizeof(struct hlist_node);
-	d->peer_cgroup = kernel_read(task, cgroups, dfl_cgrp, kn, id);
+	s->peer_cgroup = kernel_read(task, cgroups, dfl_cgrp, kn, id);
 }
 
 /*
@@ -104,14 +104,24 @@ static __always_inline void take_vsock_address(struct address *address,
 	address->scope_id = from->port;
 }
 
-static __always_inline void describe_vsock(struct details *d, struct sock *sk)
+static __always_inline void describe_vsock(struct socket_part *s, struct sock *sk)
 {
 	struct vsock_addresses addresses = {};
 
 	bpf_probe_read_kernel(&addresses, sizeof(addresses),
 			      (void *)sk + bpf_core_type_size(struct sock));
-	take_vsock_address(&d->local, &addresses.local);
-	take_vsock_address(&d->peer, &addresses.peer);
+	take_vsock_address(&s->local, &addresses.local);
+	take_vsock_address(&s->peer, &addresses.peer);
+}
+
+/* The slot's part for a socket. */
+static __always_inline struct socket_part *begin_socket(struct slot *slot)
+{
+	slot->details.target = TARGET_SOCKET;
+	if (!(slot->details.parts & PART_SOCKET))
+		__builtin_memset(&slot->socket, 0, sizeof(slot->socket));
+	slot->details.parts |= PART_SOCKET;
+	return &slot->socket;
 }
 
 /*
@@ -120,21 +130,20 @@ static __always_inline void describe_vsock(struct details *d, struct sock *sk)
  */
 static __always_inline void describe_sock_in(struct slot *slot, struct sock *sk)
 {
-	struct details *d = &slot->details;
+	struct socket_part *s = begin_socket(slot);
 
-	d->target = TARGET_SOCKET;
-	d->family = kernel_read(sk, __sk_common.skc_family);
+	s->family = kernel_read(sk, __sk_common.skc_family);
 	/* Bit fields until 5.6 (bf9765145b85, "sock: Make sk_protocol a 16-bit value"). */
-	d->socket_type = BPF_CORE_READ_BITFIELD_PROBED(sk, sk_type);
-	d->protocol = BPF_CORE_READ_BITFIELD_PROBED(sk, sk_protocol);
-	switch (d->family) {
+	s->type = BPF_CORE_READ_BITFIELD_PROBED(sk, sk_type);
+	s->protocol = BPF_CORE_READ_BITFIELD_PROBED(sk, sk_protocol);
+	switch (s->family) {
 	case AF_UNIX:
-		append_unix_address(slot, &d->peer, kernel_read((struct unix_sock *)sk, peer));
-		append_unix_address(slot, &d->local, sk);
-		describe_unix_peer(d, sk);
+		append_unix_address(slot, &s->peer, kernel_read((struct unix_sock *)sk, peer));
+		append_unix_address(slot, &s->local, sk);
+		describe_unix_peer(s, sk);
 		return;
 	case AF_VSOCK:
-		describe_vsock(d, sk);
+		describe_vsock(s, sk);
 		return;
 	case AF_INET:
 	case AF_INET6:
@@ -143,22 +152,22 @@ static __always_inline void describe_sock_in(struct slot *slot, struct sock *sk)
 		return;
 	}
 	/* skc_num is 0 when a connection has ended; what getsockname() tells is this. */
-	d->local.port = bpf_ntohs(kernel_read((struct inet_sock *)sk, inet_sport));
-	d->peer.port = bpf_ntohs(kernel_read(sk, __sk_common.skc_dport));
-	if (d->family == AF_INET)
-		*(__be32 *)d->local.ip = kernel_read(sk, __sk_common.skc_rcv_saddr);
+	s->local.port = bpf_ntohs(kernel_read((struct inet_sock *)sk, inet_sport));
+	s->peer.port = bpf_ntohs(kernel_read(sk, __sk_common.skc_dport));
+	if (s->family == AF_INET)
+		*(__be32 *)s->local.ip = kernel_read(sk, __sk_common.skc_rcv_saddr);
 	else
-		bpf_probe_read_kernel(d->local.ip, sizeof(d->local.ip),
+		bpf_probe_read_kernel(s->local.ip, sizeof(s->local.ip),
 				      &sk->__sk_common.skc_v6_rcv_saddr);
-	if (!d->peer.port && (d->socket_type == SOCK_STREAM ||
-			      kernel_read(sk, __sk_common.skc_state) != STATE_ESTABLISHED))
+	if (!s->peer.port &&
+	    (s->type == SOCK_STREAM || kernel_read(sk, __sk_common.skc_state) != STATE_ESTABLISHED))
 		return;
-	if (d->family == AF_INET) {
-		*(__be32 *)d->peer.ip = kernel_read(sk, __sk_common.skc_daddr);
+	if (s->family == AF_INET) {
+		*(__be32 *)s->peer.ip = kernel_read(sk, __sk_common.skc_daddr);
 		return;
 	}
-	bpf_probe_read_kernel(d->peer.ip, sizeof(d->peer.ip), &sk->__sk_common.skc_v6_daddr);
-	d->peer.scope_id = d->local.scope_id = kernel_read(sk, __sk_common.skc_bound_dev_if);
+	bpf_probe_read_kernel(s->peer.ip, sizeof(s->peer.ip), &sk->__sk_common.skc_v6_daddr);
+	s->peer.scope_id = s->local.scope_id = kernel_read(sk, __sk_common.skc_bound_dev_if);
 }
 
 /*
@@ -196,25 +205,27 @@ static __always_inline struct sock *sock_of(struct file *file)
 static __always_inline void describe_given_address(struct slot *slot, __u64 user_pointer, __u32 len)
 {
 	const void *addr = (void *)(long)user_pointer;
-	struct details *d = &slot->details;
+	struct socket_part *s;
 	union {
 		struct sockaddr_in6 in6;
 		struct sockaddr_in in;
 		struct vsock_address vm;
 	} given = {};
-	__u32 at = d->text_len;
+	__u32 at = slot->details.text_len;
 	__u16 family;
 
 	if (len < sizeof(family) || bpf_probe_read_user(&family, sizeof(family), addr)) {
-		d->target = TARGET_UNKNOWN;
+		slot->details.target = TARGET_UNKNOWN;
+		slot->details.parts = 0;
+		slot->details.text_len = 0;
 		return;
 	}
-	d->target = TARGET_SOCKET;
-	if (family != d->family) {
-		__builtin_memset(&d->peer, 0, sizeof(d->peer));
-		__builtin_memset(&d->local, 0, sizeof(d->local));
-		d->text_len = at = 0;
-		d->family = family;
+	s = begin_socket(slot);
+	if (family != s->family) {
+		__builtin_memset(&s->peer, 0, sizeof(s->peer));
+		__builtin_memset(&s->local, 0, sizeof(s->local));
+		slot->details.text_len = at = 0;
+		s->family = family;
 	}
 	switch (family) {
 	case AF_UNIX:
@@ -226,15 +237,15 @@ static __always_inline void describe_given_address(struct slot *slot, __u64 user
 		barrier_var(len);
 		if (bpf_probe_read_user(&slot->text[at & 255], len & 127, addr + UNIX_PATH_OFFSET))
 			return;
-		d->asked.text_len = len;
-		d->text_len = (at & 255) + len;
+		s->asked.text_len = len;
+		slot->details.text_len = (at & 255) + len;
 		return;
 	case AF_INET:
 		if (len < sizeof(given.in) ||
 		    bpf_probe_read_user(&given.in, sizeof(given.in), addr))
 			return;
-		__builtin_memcpy(d->asked.ip, &given.in.sin_addr, sizeof(given.in.sin_addr));
-		d->asked.port = bpf_ntohs(given.in.sin_port);
+		__builtin_memcpy(s->asked.ip, &given.in.sin_addr, sizeof(given.in.sin_addr));
+		s->asked.port = bpf_ntohs(given.in.sin_port);
 		return;
 	case AF_INET6:
 		if (len < SIN6_LEN_RFC2133 ||
@@ -242,14 +253,14 @@ static __always_inline void describe_given_address(struct slot *slot, __u64 user
 			return;
 		if (len >= sizeof(given.in6))
 			bpf_probe_read_user(&given.in6, sizeof(given.in6), addr);
-		__builtin_memcpy(d->asked.ip, &given.in6.sin6_addr, sizeof(given.in6.sin6_addr));
-		d->asked.port = bpf_ntohs(given.in6.sin6_port);
-		d->asked.scope_id = given.in6.sin6_scope_id;
+		__builtin_memcpy(s->asked.ip, &given.in6.sin6_addr, sizeof(given.in6.sin6_addr));
+		s->asked.port = bpf_ntohs(given.in6.sin6_port);
+		s->asked.scope_id = given.in6.sin6_scope_id;
 		return;
 	case AF_VSOCK:
 		if (len >= sizeof(given.vm) &&
 		    !bpf_probe_read_user(&given.vm, sizeof(given.vm), addr))
-			take_vsock_address(&d->asked, &given.vm);
+			take_vsock_address(&s->asked, &given.vm);
 		return;
 	}
 }

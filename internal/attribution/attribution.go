@@ -142,7 +142,7 @@ func (a *Attributor) Filtered() uint64 { return a.filtered }
 // Record gives the event of a call to the sink, if it is to be shown, and notes what
 // happens to cgroups.
 func (a *Attributor) Record(r *bpf.Record) error {
-	if r.IsCgroupNews() {
+	if r.Kind != bpf.Call {
 		a.cgroup(r)
 		return nil
 	}
@@ -156,15 +156,15 @@ func (a *Attributor) Record(r *bpf.Record) error {
 		return nil
 	}
 	a.event.Container, a.event.Peer = shown(c, known), nil
-	if r.Details != nil && r.Details.PeerCgroup != 0 {
-		a.event.Peer = shown(a.registry.Lookup(r.Details.PeerCgroup))
+	if r.Socket != nil && r.Socket.PeerCgroup != 0 {
+		a.event.Peer = shown(a.registry.Lookup(r.Socket.PeerCgroup))
 	}
 	return a.sink.Event(&a.event)
 }
 
 // shows reports whether an event of c, nil for the host, is to be shown.
 func (a *Attributor) shows(r *bpf.Record, c *stream.Container, known bool) bool {
-	if a.ignoreHost && r.InInitialPIDNS && known && c == nil {
+	if a.ignoreHost && r.Flags&bpf.InInitialPIDNS != 0 && known && c == nil {
 		return false
 	}
 	if c == nil {
@@ -189,7 +189,7 @@ func (a *Attributor) cgroup(r *bpf.Record) {
 	if a.registry == nil {
 		return
 	}
-	if r.Removed() {
+	if r.Kind == bpf.CgroupRemoved {
 		a.registry.Removed(r.CgroupID)
 		return
 	}

@@ -83,7 +83,7 @@ func (s *shownEvents) Close() error        { return nil }
 
 func (s *shownEvents) Event(e *stream.Event) error {
 	text := label(e.Container)
-	if e.Details != nil && e.Details.PeerCgroup != 0 {
+	if e.Socket != nil && e.Socket.PeerCgroup != 0 {
 		text += "<-" + label(e.Peer)
 	}
 	s.events = append(s.events, text)
@@ -128,7 +128,16 @@ func record(t *testing.T, d bpf.Draft) *bpf.Record {
 // PID namespace.
 func call(t *testing.T, cgroup uint64) *bpf.Record {
 	t.Helper()
-	return record(t, bpf.Draft{Event: bpf.Event{CgroupID: cgroup, InInitialPIDNS: cgroup == host || cgroup == stranger}})
+	e := bpf.Event{CgroupID: cgroup}
+	if cgroup == host || cgroup == stranger {
+		e.Flags = bpf.InInitialPIDNS
+	}
+	return record(t, bpf.Draft{Event: e})
+}
+
+// cgroupRecord is the draft of a record about the cgroup 7.
+func cgroupRecord(kind bpf.Kind, path string) bpf.Draft {
+	return bpf.Draft{Event: bpf.Event{Kind: kind, CgroupID: 7}, Details: &bpf.Details{}, Name: []byte(path)}
 }
 
 func choose(names ...string) func(*stream.Container) bool {
@@ -241,7 +250,8 @@ func TestPeer(t *testing.T) {
 	for _, peer := range []uint64{0, web, host, stranger} {
 		r := record(t, bpf.Draft{
 			Event:   bpf.Event{CgroupID: db},
-			Details: &bpf.Details{Family: 1, Target: bpf.TargetSocket, PeerPID: 9, PeerCgroup: peer},
+			Details: &bpf.Details{Target: bpf.TargetSocket},
+			Socket:  &bpf.Socket{Family: 1, PeerPID: 9, PeerCgroup: peer},
 		})
 		if err := a.Record(r); err != nil {
 			t.Fatal(err)
@@ -263,12 +273,12 @@ func TestCgroups(t *testing.T) {
 	pass := Pass(sink)
 	for _, path := range []string{"/docker/1", long} {
 		for _, stage := range []*Attributor{a, pass} {
-			if err := stage.Record(record(t, bpf.CgroupMade(7, path))); err != nil {
+			if err := stage.Record(record(t, cgroupRecord(bpf.CgroupCreated, path))); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
-	if err := a.Record(record(t, bpf.CgroupRemoved(7))); err != nil {
+	if err := a.Record(record(t, cgroupRecord(bpf.CgroupRemoved, ""))); err != nil {
 		t.Fatal(err)
 	}
 	if want := []string{"made 7 /docker/1", "made 7 ", "removed 7"}; !reflect.DeepEqual(registry.did, want) || len(sink.events) > 0 {

@@ -188,6 +188,9 @@ func appendTarget(b []byte, r *bpf.Record, fullPath, spaces bool) []byte {
 	case bpf.TargetNamespace:
 		return appendInode(escape.Append(b, name, spaces), d.Inode)
 	case bpf.TargetSocket:
+		if r.Socket == nil {
+			return append(b, "socket"...)
+		}
 		return appendSocket(b, r)
 	}
 	if d.Remarks&bpf.Unreadable != 0 {
@@ -281,14 +284,14 @@ func isShown(a bpf.Address) bool { return a.IP.IsValid() || a.IsVsock || len(a.U
 // and of another one this end and the other. Names there have no spaces, so that none
 // passes for what follows.
 func appendSocket(b []byte, r *bpf.Record) []byte {
-	d := r.Details
+	s := r.Socket
 	peer, local, asked := ends(r)
 	from, to := local, peer
 	if bpf.Syscalls[r.Syscall].Group == "accept" {
 		from, to = peer, local
 	}
 	start := len(b)
-	b = socketOf(d).AppendProtocol(b)
+	b = socketOf(s).AppendProtocol(b)
 	switch hasFrom, hasTo := isShown(from), isShown(to); {
 	case hasFrom || hasTo:
 		if len(b) > start {
@@ -304,10 +307,10 @@ func appendSocket(b []byte, r *bpf.Record) []byte {
 			b = appendAddress(b, to)
 		}
 	case len(b) == start:
-		b = names.AppendFamily(b, d.Family)
+		b = names.AppendFamily(b, s.Family)
 	}
-	if d.PeerPID != 0 {
-		b = strconv.AppendUint(append(b, " pid "...), uint64(d.PeerPID), 10)
+	if s.PeerPID != 0 {
+		b = strconv.AppendUint(append(b, " pid "...), uint64(s.PeerPID), 10)
 	}
 	if isShown(asked) {
 		b = appendAddress(append(b, " (asked "...), asked)

@@ -184,7 +184,9 @@ func appendTargetKeys(b []byte, r *bpf.Record, peer *stream.Container) []byte {
 	case bpf.TargetNamespace:
 		b = appendNamespaceKey(b, pathKey, r)
 	case bpf.TargetSocket:
-		b = appendSocketKeys(b, r, peer)
+		if r.Socket != nil {
+			b = appendSocketKeys(b, r, peer)
+		}
 	case bpf.TargetAnonymous:
 		return appendTextKey(b, `,"type":`, anonymousName(r))
 	}
@@ -218,21 +220,21 @@ func appendNamespaceKey(b []byte, key string, r *bpf.Record) []byte {
 }
 
 func appendSocketKeys(b []byte, r *bpf.Record, peerContainer *stream.Container) []byte {
-	d := r.Details
+	s := r.Socket
 	b = append(b, `,"family":"`...)
-	b = append(names.AppendFamily(b, d.Family), '"')
-	if d.SocketType != 0 {
-		b = appendProtocolKey(b, d)
+	b = append(names.AppendFamily(b, s.Family), '"')
+	if s.Type != 0 {
+		b = appendProtocolKey(b, s)
 	}
 	peer, local, asked := ends(r)
 	b = appendAddressKeys(b, `,"addr":`, `,"port":`, peer)
 	b = appendAddressKeys(b, `,"asked_addr":`, `,"asked_port":`, asked)
 	b = appendAddressKeys(b, `,"local_addr":`, `,"local_port":`, local)
-	if d.PeerPID == 0 {
+	if s.PeerPID == 0 {
 		return b
 	}
-	b = appendUintKey(b, `,"peer_pid":`, uint64(d.PeerPID))
-	b = appendUintKey(b, `,"peer_uid":`, uint64(d.PeerUID))
+	b = appendUintKey(b, `,"peer_pid":`, uint64(s.PeerPID))
+	b = appendUintKey(b, `,"peer_uid":`, uint64(s.PeerUID))
 	if peerContainer != nil {
 		b = appendContainer(b, `,"peer_container":{`, peerContainer)
 	}
@@ -240,11 +242,11 @@ func appendSocketKeys(b []byte, r *bpf.Record, peerContainer *stream.Container) 
 }
 
 // appendProtocolKey appends the key of a socket's protocol, or nothing if it has none.
-func appendProtocolKey(b []byte, d *bpf.Details) []byte {
+func appendProtocolKey(b []byte, s *bpf.Socket) []byte {
 	start := len(b)
 	b = append(b, `,"protocol":"`...)
 	value := len(b)
-	if b = socketOf(d).AppendProtocol(b); len(b) == value {
+	if b = socketOf(s).AppendProtocol(b); len(b) == value {
 		return b[:start]
 	}
 	return append(b, '"')
@@ -300,8 +302,8 @@ func appendRemarks(b []byte, remarks bpf.Remark) []byte {
 }
 
 // socketOf is the socket that a call was about.
-func socketOf(d *bpf.Details) names.Socket {
-	return names.Socket{Family: d.Family, Type: d.SocketType, Protocol: d.Protocol}
+func socketOf(s *bpf.Socket) names.Socket {
+	return names.Socket{Family: s.Family, Type: s.Type, Protocol: s.Protocol}
 }
 
 // targetType says what kind of thing the target of a call is, "" if that is not

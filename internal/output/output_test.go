@@ -59,16 +59,8 @@ func ip(addrPort string) bpf.Address {
 
 func unixAddress(name string) bpf.Address { return bpf.Address{Unix: []byte(name)} }
 
-// socket are the details of a socket.
-func socket(fd int32, family uint16, socketType uint8, protocol uint16) *bpf.Details {
-	return &bpf.Details{FD: fd, Target: bpf.TargetSocket, Family: family, SocketType: socketType, Protocol: protocol}
-}
-
-// edit is d, changed.
-func edit(d *bpf.Details, change func(*bpf.Details)) *bpf.Details {
-	change(d)
-	return d
-}
+// socket are the details of a call about a socket.
+func socket(fd int32) *bpf.Details { return &bpf.Details{FD: fd, Target: bpf.TargetSocket} }
 
 const hostile = "a b\nc\x1b[2J\xff\u202e"
 
@@ -87,7 +79,7 @@ var records = []*bpf.Record{
 	}),
 	sent("connect", "fifteen bytes o", strings.Repeat("h", 64), bpf.Draft{
 		Event:   bpf.Event{Time: second, CgroupID: 1234567890123, PID: 4194304, UID: 4294967294, GID: 4294967294, Ret: -115},
-		Details: &bpf.Details{FD: 5, Target: bpf.TargetSocket, Family: 16, Latency: 1234567},
+		Details: &bpf.Details{FD: 5, Target: bpf.TargetSocket, Latency: 1234567}, Socket: &bpf.Socket{Family: 16},
 	}),
 	sent("close", "\x1b[31mred\n", "\u202egnp.exe\xff x", bpf.Draft{
 		Event:   bpf.Event{Time: 86401 * second, PID: 7},
@@ -134,66 +126,64 @@ var records = []*bpf.Record{
 	sent("close", "x", "h", bpf.Draft{Details: &bpf.Details{FD: 4, Target: bpf.TargetAnonymous}, Name: []byte("[pidfd]")}),
 
 	// Sockets.
-	sent("close", "x", "h", bpf.Draft{Details: socket(5, 2, 1, 6), Local: ip("127.0.0.1:1"), Peer: ip("127.0.0.1:2")}),
-	sent("close", "x", "h", bpf.Draft{Details: socket(5, 2, 2, 17)}),
-	sent("close", "x", "h", bpf.Draft{Details: socket(5, 2, 2, 1), Peer: ip("9.9.9.9:0")}),
-	sent("close", "x", "h", bpf.Draft{Details: socket(5, 2, 3, 6), Peer: ip("9.9.9.9:0")}),
-	sent("close", "x", "h", bpf.Draft{Details: socket(5, 10, 3, 58)}),
-	sent("close", "x", "h", bpf.Draft{Details: socket(5, 10, 1, 4242)}),
-	sent("close", "x", "h", bpf.Draft{Details: socket(5, 16, 3, 9)}),
-	sent("close", "x", "h", bpf.Draft{Details: socket(5, 16, 3, 77)}),
-	sent("close", "x", "h", bpf.Draft{Details: socket(5, 17, 3, 3)}),
+	sent("close", "x", "h", bpf.Draft{Details: socket(5), Socket: &bpf.Socket{Family: 2, Type: 1, Protocol: 6}, Local: ip("127.0.0.1:1"), Peer: ip("127.0.0.1:2")}),
+	sent("close", "x", "h", bpf.Draft{Details: socket(5), Socket: &bpf.Socket{Family: 2, Type: 2, Protocol: 17}}),
+	sent("close", "x", "h", bpf.Draft{Details: socket(5), Socket: &bpf.Socket{Family: 2, Type: 2, Protocol: 1}, Peer: ip("9.9.9.9:0")}),
+	sent("close", "x", "h", bpf.Draft{Details: socket(5), Socket: &bpf.Socket{Family: 2, Type: 3, Protocol: 6}, Peer: ip("9.9.9.9:0")}),
+	sent("close", "x", "h", bpf.Draft{Details: socket(5), Socket: &bpf.Socket{Family: 10, Type: 3, Protocol: 58}}),
+	sent("close", "x", "h", bpf.Draft{Details: socket(5), Socket: &bpf.Socket{Family: 10, Type: 1, Protocol: 4242}}),
+	sent("close", "x", "h", bpf.Draft{Details: socket(5), Socket: &bpf.Socket{Family: 16, Type: 3, Protocol: 9}}),
+	sent("close", "x", "h", bpf.Draft{Details: socket(5), Socket: &bpf.Socket{Family: 16, Type: 3, Protocol: 77}}),
+	sent("close", "x", "h", bpf.Draft{Details: socket(5), Socket: &bpf.Socket{Family: 17, Type: 3, Protocol: 3}}),
 	sent("accept", "x", "h", bpf.Draft{
 		Event:   bpf.Event{Ret: 6},
-		Details: socket(5, 10, 1, 262), Local: ip("[::1]:80"), Peer: bpf.Address{IP: netip.MustParseAddr("fe80::1"), Zone: 2, Port: 40000},
+		Details: socket(5), Socket: &bpf.Socket{Family: 10, Type: 1, Protocol: 262}, Local: ip("[::1]:80"), Peer: bpf.Address{IP: netip.MustParseAddr("fe80::1"), Zone: 2, Port: 40000},
 	}),
 	sent("accept", "x", "h", bpf.Draft{
-		Event: bpf.Event{Ret: 6},
-		Details: edit(socket(5, 1, 1, 0), func(d *bpf.Details) {
-			d.PeerPID, d.PeerUID, d.PeerCgroup = 1234, 65534, 4444
-		}),
+		Event:   bpf.Event{Ret: 6},
+		Details: socket(5), Socket: &bpf.Socket{Family: 1, Type: 1, PeerPID: 1234, PeerUID: 65534, PeerCgroup: 4444},
 		Local: unixAddress("/run/" + hostile),
 	}),
 	sent("connect", "x", "h", bpf.Draft{
-		Details: edit(socket(5, 1, 5, 0), func(d *bpf.Details) { d.PeerPID, d.PeerCgroup = 1, 1 }),
-		Peer:    unixAddress("\x00" + hostile), Asked: unixAddress("\x00" + hostile),
+		Details: socket(5), Socket: &bpf.Socket{Family: 1, Type: 5, PeerPID: 1, PeerCgroup: 1},
+		Peer: unixAddress("\x00" + hostile), Asked: unixAddress("\x00" + hostile),
 	}),
 	sent("connect", "x", "h", bpf.Draft{
-		Event: bpf.Event{Ret: -2}, Details: socket(5, 1, 2, 0), Asked: unixAddress(hostile),
+		Event: bpf.Event{Ret: -2}, Details: socket(5), Socket: &bpf.Socket{Family: 1, Type: 2, Protocol: 0}, Asked: unixAddress(hostile),
 	}),
 	sent("connect", "x", "h", bpf.Draft{
-		Event: bpf.Event{Ret: -115}, Details: socket(5, 2, 1, 6),
+		Event: bpf.Event{Ret: -115}, Details: socket(5), Socket: &bpf.Socket{Family: 2, Type: 1, Protocol: 6},
 		Local: ip("10.0.0.1:40000"), Peer: ip("10.0.0.2:8443"), Asked: ip("10.96.0.1:443"),
 	}),
 	sent("connect", "x", "h", bpf.Draft{
-		Event: bpf.Event{Ret: -111}, Details: socket(5, 2, 1, 6), Asked: ip("0.0.0.0:0"),
+		Event: bpf.Event{Ret: -111}, Details: socket(5), Socket: &bpf.Socket{Family: 2, Type: 1, Protocol: 6}, Asked: ip("0.0.0.0:0"),
 	}),
 	sent("connect", "x", "h", bpf.Draft{
-		Details: socket(5, 2, 2, 17), Local: ip("10.0.0.1:40000"), Peer: ip("10.0.0.2:53"), Asked: ip("10.0.0.2:53"),
+		Details: socket(5), Socket: &bpf.Socket{Family: 2, Type: 2, Protocol: 17}, Local: ip("10.0.0.1:40000"), Peer: ip("10.0.0.2:53"), Asked: ip("10.0.0.2:53"),
 	}),
 	sent("connect", "x", "h", bpf.Draft{
-		Details: socket(5, 40, 1, 0), Asked: bpf.Address{IsVsock: true, CID: 2, Port: 4294967294},
+		Details: socket(5), Socket: &bpf.Socket{Family: 40, Type: 1, Protocol: 0}, Asked: bpf.Address{IsVsock: true, CID: 2, Port: 4294967294},
 	}),
 	sent("connect", "x", "h", bpf.Draft{
-		Details: edit(socket(5, 2, 1, 6), func(d *bpf.Details) { d.Remarks, d.Latency = bpf.Outcome, 1204000 }),
-		Local:   ip("10.0.0.1:40000"), Peer: ip("10.0.0.2:443"), Asked: ip("10.0.0.2:443"),
+		Details: &bpf.Details{FD: 5, Target: bpf.TargetSocket, Remarks: bpf.Outcome, Latency: 1204000}, Socket: &bpf.Socket{Family: 2, Type: 1, Protocol: 6},
+		Local: ip("10.0.0.1:40000"), Peer: ip("10.0.0.2:443"), Asked: ip("10.0.0.2:443"),
 	}),
 	sent("connect", "x", "h", bpf.Draft{
 		Event:   bpf.Event{Ret: -125},
-		Details: edit(socket(5, 2, 1, 6), func(d *bpf.Details) { d.Remarks, d.Latency = bpf.Outcome, 75_000_999_999 }),
-		Asked:   ip("10.0.0.2:443"),
+		Details: &bpf.Details{FD: 5, Target: bpf.TargetSocket, Remarks: bpf.Outcome, Latency: 75_000_999_999}, Socket: &bpf.Socket{Family: 2, Type: 1, Protocol: 6},
+		Asked: ip("10.0.0.2:443"),
 	}),
 	sent("connect", "x", "h", bpf.Draft{
-		Details: edit(socket(5, 2, 1, 6), func(d *bpf.Details) { d.Remarks, d.Latency = bpf.FastOpen, 4200 }),
-		Asked:   ip("10.0.0.2:443"),
+		Details: &bpf.Details{FD: 5, Target: bpf.TargetSocket, Remarks: bpf.FastOpen, Latency: 4200}, Socket: &bpf.Socket{Family: 2, Type: 1, Protocol: 6},
+		Asked: ip("10.0.0.2:443"),
 	}),
 
 	sent("close_range", "x", "h", bpf.Draft{
 		Details: &bpf.Details{FD: 3, LastFD: ^uint32(0), NumClosed: 16},
 		Closed: []bpf.Draft{
 			{Details: &bpf.Details{FD: 5, Target: bpf.TargetFile, FileMode: 0o100644}, Name: []byte("/tmp/" + hostile)},
-			{Details: socket(6, 2, 1, 6), Local: ip("127.0.0.1:1"), Peer: ip("127.0.0.1:2")},
-			{Details: edit(socket(7, 1, 1, 0), func(d *bpf.Details) { d.PeerPID, d.PeerUID, d.PeerCgroup = 9, 10, 11 }), Peer: unixAddress("\x00x")},
+			{Details: socket(6), Socket: &bpf.Socket{Family: 2, Type: 1, Protocol: 6}, Local: ip("127.0.0.1:1"), Peer: ip("127.0.0.1:2")},
+			{Details: socket(7), Socket: &bpf.Socket{Family: 1, Type: 1, PeerPID: 9, PeerUID: 10, PeerCgroup: 11}, Peer: unixAddress("\x00x")},
 			{Details: &bpf.Details{FD: 8, Target: bpf.TargetPipe}},
 		},
 	}),
@@ -324,9 +314,10 @@ func FuzzJSON(f *testing.F) {
 			return
 		}
 		d := bpf.Draft{Details: &bpf.Details{
-			Target: bpf.Target(target % 9), Remarks: bpf.Remark(remarks), Family: family % 50, SocketType: remarks & 7, Protocol: family,
+			Target: bpf.Target(target % 9), Remarks: bpf.Remark(remarks),
 		}}
 		if d.Details.Target == bpf.TargetSocket {
+			d.Socket = &bpf.Socket{Family: family % 50, Type: remarks & 7, Protocol: family}
 			d.Peer, d.Local = unixAddress(given), unixAddress(name)
 		} else {
 			d.Given, d.Name = []byte(given), []byte(name)
@@ -386,13 +377,15 @@ func TestBufferNeverGrows(t *testing.T) {
 	comm, hostname := strings.Repeat("\xff", 15), strings.Repeat("\xff", 64)
 	longest := bpf.Address{IP: netip.MustParseAddr("1111:1111:1111:1111:1111:1111:1111:1111"), Zone: 1 << 31, Port: 65535}
 	ranged := bpf.Draft{Details: &bpf.Details{NumClosed: 1 << 31}}
-	for len(ranged.Closed) < 2*bpf.TextMax/int(unsafe.Sizeof(bpf.Details{})) {
-		ranged.Closed = append(ranged.Closed, bpf.Draft{Details: socket(1<<30, 10, 3, 65535), Peer: longest, Local: longest})
+	for len(ranged.Closed) < 2*bpf.TextMax/int(unsafe.Sizeof(bpf.Details{})+unsafe.Sizeof(bpf.Socket{})) {
+		ranged.Closed = append(ranged.Closed, bpf.Draft{
+			Details: socket(1 << 30), Socket: &bpf.Socket{Family: 10, Type: 3, Protocol: 65535}, Peer: longest, Local: longest,
+		})
 	}
 	for name, worst := range map[string]*bpf.Record{
 		"two paths":    sent("openat", comm, hostname, bpf.Draft{Details: &bpf.Details{Target: bpf.TargetFile}, Given: path, Name: path}),
 		"a namespace":  sent("close", comm, hostname, bpf.Draft{Details: &bpf.Details{Target: bpf.TargetNamespace}, Name: path}),
-		"two sockets":  sent("close", comm, hostname, bpf.Draft{Details: socket(1, 1, 1, 0), Peer: bpf.Address{Unix: path}, Local: bpf.Address{Unix: path}}),
+		"two sockets":  sent("close", comm, hostname, bpf.Draft{Details: socket(1), Socket: &bpf.Socket{Family: 1, Type: 1, Protocol: 0}, Peer: bpf.Address{Unix: path}, Local: bpf.Address{Unix: path}}),
 		"many sockets": sent("close_range", comm, hostname, ranged),
 	} {
 		for _, format := range []Format{Table, Wide, JSON} {

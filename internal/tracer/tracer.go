@@ -282,7 +282,7 @@ func (t *Tracer) drain(to stream.Records) (int, error) {
 func (t *Tracer) abandon(err error) error {
 	t.object.detach()
 	_, _ = t.buffer.drain(func(r *bpf.Record) error {
-		if !r.IsCgroupNews() {
+		if r.Kind == bpf.Call {
 			t.unread.Add(1)
 		}
 		return nil

@@ -1,19 +1,33 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* SPDX-FileCopyrightText: The copenclose authors */
-#ifndef COPENCLOSE_EVENT_H
-#define COPENCLOSE_EVENT_H
+#ifndef COPENCLOSE_RECORD_H
+#define COPENCLOSE_RECORD_H
 
 /*
- * The contract between the programs and the reader. event.go is the Go half;
+ * The contract between the programs and the reader. record.go is the Go half;
  * its test compares the two through the BTF of the built object.
  *
- * A record is a struct event, and where details are asked for, a struct details
- * and its texts behind it.
+ * A record is a struct event. With FLAG_DETAILS a struct details follows, then its
+ * text, and then, each at a multiple of 8 bytes, the parts that details.parts names,
+ * in the order of their bits.
  */
 
 #define HOSTNAME_LEN 64 /* __NEW_UTS_LEN, include/uapi/linux/utsname.h */
 #define COMM_LEN 16	/* TASK_COMM_LEN, include/linux/sched.h */
 #define TEXT_MAX 4096	/* PATH_MAX, include/uapi/linux/limits.h */
+
+/* What a record is about. */
+enum kind {
+	KIND_CALL,	     /* a syscall that returned */
+	KIND_CGROUP_CREATED, /* a cgroup of the v2 hierarchy; its path is the text */
+	KIND_CGROUP_REMOVED,
+};
+
+/* Bits of event.flags. */
+enum flag {
+	FLAG_INITIAL_PID_NS = 1, /* the caller is in it; only set with config.ignore_host */
+	FLAG_DETAILS = 2,	 /* a struct details follows */
+};
 
 enum abi {
 	ABI_64,
@@ -28,21 +42,12 @@ struct event {
 	__u32 uid; /* like gid, in the initial user namespace */
 	__u32 gid;
 	__s32 ret;
-	__u8 syscall;		/* enum syscall */
-	__u8 abi;		/* enum abi */
-	__u8 in_initial_pid_ns; /* only told where ignore_host is set */
-	__u8 reserved;
+	__u8 kind;    /* enum kind; of KIND_CALL alone is what follows here */
+	__u8 flags;   /* enum flag */
+	__u8 syscall; /* enum syscall */
+	__u8 abi;     /* enum abi */
 	char comm[COMM_LEN];
 	char hostname[HOSTNAME_LEN]; /* no NUL when all of it is used */
-};
-
-/*
- * A record can also be news of a cgroup, which has these as its syscall. It has
- * details, and of a new cgroup the path as its text.
- */
-enum cgroup_news {
-	CGROUP_MADE = 254,
-	CGROUP_REMOVED,
 };
 
 /* What the call was about. */
@@ -65,6 +70,37 @@ enum remark {
 	REMARK_FAST_OPEN = 8,  /* a connect that a send made, see tcp(7) TCP_FASTOPEN */
 };
 
+/* Bits of details.parts. */
+enum part {
+	PART_SOCKET = 1, /* struct socket_part */
+};
+
+/*
+ * The text is the path as given and then the name; of a socket, the unix addresses
+ * peer, local and asked in this order; and of a close_range, for each file that it
+ * closed a struct details with its text and parts, as far as there is room, each
+ * filled up to 8 bytes.
+ */
+struct details {
+	__u64 latency; /* ns, 0 if not asked for */
+	__u64 resolve; /* openat2 */
+	__u64 inode;   /* of a namespace */
+	__u32 ppid;
+	__s32 fd;      /* the call's own: what is closed, connected, or listens; or a dirfd */
+	__u32 last_fd; /* close_range */
+	__u32 flags;   /* of the call */
+	__u32 mode;
+	__u32 num_closed; /* files that a close_range closed */
+	__u16 file_mode;  /* st_mode of the target */
+	__u16 given_len;  /* bytes of text that are the path as given */
+	__u8 target;	  /* enum target */
+	__u8 remarks;	  /* enum remark */
+	__u8 parts;	  /* enum part */
+	__u8 reserved[5];
+	/* Right before the text: together they are a key of struct bpf_lpm_trie_key. */
+	__u32 text_len; /* bytes of text that follow, in all */
+};
+
 /*
  * An address: of IPv4 the first 4 bytes; of a vsock the first 4 bytes are the cid
  * in the machine's byte order, and scope_id is the port.
@@ -76,38 +112,18 @@ struct address {
 	__u16 text_len; /* of a unix address: bytes of text, the first is 0 if abstract */
 };
 
-/*
- * The text behind it is the path as given and then the name; of a socket, the
- * unix addresses peer, local and asked in this order; and of a close_range, a
- * struct details with its text for each file that it closed, as far as there is
- * room, each filled up to 8 bytes.
- */
-struct details {
-	__u64 latency;	   /* ns, 0 if not asked for */
-	__u64 resolve;	   /* openat2 */
-	__u64 inode;	   /* of a namespace */
+/* A socket, and the processes at its other end. */
+struct socket_part {
 	__u64 peer_cgroup; /* of who is at the other end of a unix socket, 0 if not known */
-	__u32 ppid;
-	__s32 fd;      /* the call's own: what is closed, connected, or listens; or a dirfd */
-	__u32 last_fd; /* close_range */
-	__u32 flags;   /* of the call */
-	__u32 mode;
-	__u32 peer_pid;	  /* of who is at the other end of a unix socket, 0 if not known */
-	__u32 peer_uid;	  /* where there is a peer_pid */
-	__u32 num_closed; /* files that a close_range closed */
-	__u16 file_mode;  /* st_mode of the target */
-	__u16 family;	  /* AF_*, 0 if there is no socket */
-	__u16 protocol;	  /* of a socket, with socket_type */
-	__u16 given_len;  /* bytes of text that are the path as given */
-	__u8 socket_type; /* SOCK_*, 0 if the socket is not known */
-	__u8 target;	  /* enum target */
-	__u8 remarks;	  /* enum remark */
-	__u8 reserved;
+	__u32 peer_pid;	   /* of who is at the other end of a unix socket, 0 if not known */
+	__u32 peer_uid;	   /* where there is a peer_pid */
+	__u16 family;	   /* AF_* */
+	__u16 protocol;	   /* with type */
+	__u8 type;	   /* SOCK_*, 0 if the socket is not known */
+	__u8 reserved[3];
 	struct address peer;
 	struct address local;
 	struct address asked; /* what connect was given */
-	/* Right before the text: together they are a key of struct bpf_lpm_trie_key. */
-	__u32 text_len; /* bytes of text that follow, in all */
 };
 
 /*

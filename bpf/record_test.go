@@ -42,7 +42,7 @@ func objectBTF(t *testing.T) *btf.Spec {
 func TestViewsMatchObject(t *testing.T) {
 	spec := objectBTF(t)
 	for name, view := range map[string]any{
-		"event": Event{}, "details": Details{}, "address": address{}, "shared": Shared{}, "counters": Counters{},
+		"event": Event{}, "details": Details{}, "socket_part": Socket{}, "address": address{}, "shared": Shared{}, "counters": Counters{},
 		"id": ID{}, "comm_prefix": CommPrefix{}, "path_prefix": PathPrefix{}, "verdict_set": VerdictSet{},
 	} {
 		var c *btf.Struct
@@ -79,10 +79,12 @@ func TestEnumsMatchObject(t *testing.T) {
 		want = append(want, "SYS_"+s.Name)
 	}
 	for name, want := range map[string][]string{
-		"verdict":     {UnknownCgroup: "VERDICT_UNKNOWN", Host: "VERDICT_HOST", Container: "VERDICT_CONTAINER", Chosen: "VERDICT_CHOSEN"},
-		"cgroup_news": {cgroupMade: "CGROUP_MADE", cgroupRemoved: "CGROUP_REMOVED"},
-		"syscall":     append(want, "SYS_COUNT"),
-		"abi":         {ABI64: "ABI_64", ABI32: "ABI_32"},
+		"verdict": {UnknownCgroup: "VERDICT_UNKNOWN", Host: "VERDICT_HOST", Container: "VERDICT_CONTAINER", Chosen: "VERDICT_CHOSEN"},
+		"kind":    {Call: "KIND_CALL", CgroupCreated: "KIND_CGROUP_CREATED", CgroupRemoved: "KIND_CGROUP_REMOVED"},
+		"flag":    {InInitialPIDNS: "FLAG_INITIAL_PID_NS", HasDetails: "FLAG_DETAILS"},
+		"part":    {HasSocket: "PART_SOCKET"},
+		"syscall": append(want, "SYS_COUNT"),
+		"abi":     {ABI64: "ABI_64", ABI32: "ABI_32"},
 		"target": {"TARGET_UNKNOWN", "TARGET_PATH", "TARGET_FILE", "TARGET_SOCKET", "TARGET_PIPE",
 			"TARGET_ANONYMOUS", "TARGET_MEMFD", "TARGET_NAMESPACE"},
 		"remark": {Truncated: "REMARK_TRUNCATED", Unreadable: "REMARK_UNREADABLE", Outcome: "REMARK_OUTCOME",
@@ -159,8 +161,8 @@ func view(t testing.TB, d Draft) *Record {
 
 func TestUnixAddresses(t *testing.T) {
 	r := view(t, Draft{
-		Details: &Details{Target: TargetSocket, Family: familyUnix},
-		Peer:    Address{Unix: []byte("\x00abs")}, Local: Address{Unix: []byte("/run\x00x")}, Asked: Address{Unix: []byte("/a")},
+		Details: &Details{Target: TargetSocket}, Socket: &Socket{Family: familyUnix},
+		Peer: Address{Unix: []byte("\x00abs")}, Local: Address{Unix: []byte("/run\x00x")}, Asked: Address{Unix: []byte("/a")},
 	})
 	if peer, local, asked := r.Peer(), r.Local(), r.Asked(); string(peer.Unix) != "\x00abs" || string(local.Unix) != "/run" ||
 		string(asked.Unix) != "/a" || r.Name() != nil || len(r.Given()) != 0 {
@@ -174,7 +176,7 @@ var closeRange = Draft{
 	Details: &Details{FD: 3, LastFD: 9, NumClosed: 5},
 	Closed: []Draft{
 		{Details: &Details{FD: 3, Target: TargetFile}, Name: []byte("/tmp/x\xff")},
-		{Details: &Details{FD: 4, Target: TargetSocket, Family: familyIPv6, SocketType: 1, Protocol: 6},
+		{Details: &Details{FD: 4, Target: TargetSocket}, Socket: &Socket{Family: familyIPv6, Type: 1, Protocol: 6},
 			Peer: Address{IP: netip.MustParseAddr("fe80::1"), Zone: 2, Port: 80}},
 		{Details: &Details{FD: 5, Target: TargetPipe}},
 	},
@@ -195,6 +197,7 @@ func TestClosed(t *testing.T) {
 func TestMalformedClosed(t *testing.T) {
 	raw := closeRange.Append(nil)
 	first := eventSize + detailsSize
+	second := first + align(detailsSize+len(closeRange.Closed[0].Name))
 	for name, c := range map[string]struct {
 		change func(b []byte)
 		want   int
@@ -202,8 +205,12 @@ func TestMalformedClosed(t *testing.T) {
 		"none were closed":                  {func(b []byte) { (*Details)(unsafe.Pointer(&b[eventSize])).NumClosed = 0 }, 0},
 		"text that is longer than the rest": {func(b []byte) { (*Details)(unsafe.Pointer(&b[first])).textLen = 5000 }, 0},
 		"addresses that are longer than the text": {func(b []byte) {
-			(*Details)(unsafe.Pointer(&b[first+detailsSize+8])).asked.textLen = 1
+			(*Socket)(unsafe.Pointer(&b[second+detailsSize])).asked.textLen = 1
 		}, 1},
+		"a part that is cut": {func(b []byte) {
+			(*Details)(unsafe.Pointer(&b[eventSize])).textLen = uint32(second + detailsSize + socketSize - 1 - first)
+		}, 1},
+		"an unknown part":     {func(b []byte) { (*Details)(unsafe.Pointer(&b[second])).Parts = 1 << 7 }, 1},
 		"the last one is cut": {func(b []byte) { (*Details)(unsafe.Pointer(&b[eventSize])).textLen-- }, 2},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -233,7 +240,7 @@ func FuzzView(f *testing.F) {
 	}
 	for family := range uint16(50) {
 		end := Address{Unix: []byte("/run/socket")}
-		d := Draft{Details: &Details{Family: family, Target: TargetSocket}, Peer: end, Local: end, Asked: end}
+		d := Draft{Details: &Details{Target: TargetSocket}, Socket: &Socket{Family: family}, Peer: end, Local: end, Asked: end}
 		f.Add(d.Append(nil))
 	}
 	f.Add(closeRange.Append(nil))
@@ -247,7 +254,7 @@ func FuzzView(f *testing.F) {
 			}
 			return
 		}
-		if !r.IsCgroupNews() {
+		if r.Kind == Call {
 			_ = Syscalls[r.Syscall].Name
 			_ = r.NewFD()
 		}
@@ -266,6 +273,32 @@ func FuzzView(f *testing.F) {
 			t.Fatalf("%d bytes of closed files in %d", closed, len(b))
 		}
 	})
+}
+
+// Each kind has what belongs to it, and nothing else is taken for a record.
+func TestKinds(t *testing.T) {
+	path := []byte("/a/b")
+	for _, c := range []struct {
+		draft Draft
+		valid bool
+	}{
+		{Draft{}, true},
+		{Draft{Event: Event{Kind: CgroupCreated, CgroupID: 7}, Details: &Details{}, Name: path}, true},
+		{Draft{Event: Event{Kind: CgroupRemoved, Syscall: 255}, Details: &Details{}, Name: path}, true},
+		{Draft{Event: Event{Kind: CgroupCreated}}, false},
+		{Draft{Event: Event{Kind: CgroupRemoved + 1}, Details: &Details{}}, false},
+		{Draft{Event: Event{Syscall: uint8(len(Syscalls))}}, false},
+		{Draft{Event: Event{ABI: ABI32 + 1}}, false},
+	} {
+		r := &Record{}
+		err := r.View(aligned(c.draft.Append(nil)))
+		if c.valid != (err == nil) || !c.valid && !errors.Is(err, ErrRecord) {
+			t.Errorf("%+v: %v", c.draft.Event, err)
+		}
+		if c.valid && c.draft.Details != nil && string(r.Name()) != string(path) {
+			t.Errorf("%+v: name %q", c.draft.Event, r.Name())
+		}
+	}
 }
 
 // textSize is how much text a record has.
@@ -289,7 +322,7 @@ func FuzzDraft(f *testing.F) {
 		d := Draft{Details: &details, Comm: "cat", Hostname: "h"}
 		switch details.Target {
 		case TargetSocket:
-			details.Family = family
+			d.Socket = &Socket{Family: family}
 			d.Peer = anEnd(family, end, number)
 			d.Local, d.Asked = d.Peer, d.Peer
 		case TargetPipe:
@@ -340,8 +373,8 @@ func says(r *Record, d Draft) bool {
 }
 
 func BenchmarkView(b *testing.B) {
-	for name, size := range map[string]int{"event": eventSize, "details": eventSize + detailsSize} {
-		raw := aligned(make([]byte, size))
+	for name, d := range map[string]Draft{"event": {}, "details": {Details: &Details{}}, "socket": {Details: &Details{}, Socket: &Socket{}}} {
+		raw := aligned(d.Append(nil))
 		b.Run(name, func(b *testing.B) {
 			var r Record
 			b.ReportAllocs()

@@ -12,6 +12,25 @@ import (
 	"unsafe"
 )
 
+// Kind is enum kind of record.h: what a Record is about.
+type Kind uint8
+
+// The values of enum kind.
+const (
+	Call          Kind = iota // a syscall that returned
+	CgroupCreated             // a cgroup of the v2 hierarchy, its path is the Name
+	CgroupRemoved             // likewise
+)
+
+// Flags is a set of the bits of enum flag of record.h.
+type Flags uint8
+
+// The bits of enum flag.
+const (
+	InInitialPIDNS Flags = 1 << iota // the caller is; only set where the host is left out
+	HasDetails                       // Details follow
+)
+
 // ABI says what kind of call it was: that of a 64-bit program, or of a 32-bit
 // one on a 64-bit kernel, which goes by other numbers and registers.
 type ABI uint8
@@ -22,7 +41,7 @@ const (
 	ABI32
 )
 
-// Event is struct event of event.h, one returned syscall, as it lies in the
+// Event is struct event of record.h, the beginning of each record, as it lies in the
 // buffer that the kernel wrote.
 type Event struct {
 	Time     uint64 // CLOCK_MONOTONIC in ns, when the call returned
@@ -32,16 +51,15 @@ type Event struct {
 	UID      uint32 // like GID, in the initial user namespace
 	GID      uint32
 	Ret      int32 // what the call returned: a result, or a negative errno
-	Syscall  uint8 // index into Syscalls
+	Kind     Kind
+	Flags    Flags
+	Syscall  uint8 // of a Call, index into Syscalls
 	ABI      ABI
-	// InInitialPIDNS is only told where the host is left out.
-	InInitialPIDNS bool
-	_              uint8
-	comm           [16]byte
-	hostname       [64]byte
+	comm     [16]byte
+	hostname [64]byte
 }
 
-// Target is enum target of event.h: what a call was about.
+// Target is enum target of record.h: what a call was about.
 type Target uint8
 
 // The values of enum target.
@@ -56,7 +74,7 @@ const (
 	TargetNamespace        // a namespace; its name is its kind, like mnt
 )
 
-// Remark is a set of the bits of enum remark of event.h.
+// Remark is a set of the bits of enum remark of record.h.
 type Remark uint8
 
 // The bits of enum remark.
@@ -67,36 +85,37 @@ const (
 	FastOpen                      // a connect that a send made, see tcp(7) TCP_FASTOPEN
 )
 
-// Details is struct details of event.h, which follows an Event when details were
+// Parts is a set of the bits of enum part of record.h: what follows Details.
+type Parts uint8
+
+// The bits of enum part.
+const (
+	HasSocket Parts = 1 << iota
+	allParts        = HasSocket
+)
+
+// Details is struct details of record.h, which follows an Event when details were
 // requested.
 type Details struct {
-	Latency    uint64 // ns, 0 if not asked for
-	Resolve    uint64 // of openat2(2)
-	Inode      uint64 // of a namespace
-	PeerCgroup uint64 // of who is at the other end of a unix socket, 0 if not known
-	PPID       uint32
-	FD         int32  // the call's own: what is closed, connected, or listens; or a dirfd
-	LastFD     uint32 // of close_range(2)
-	Flags      uint32 // of the call
-	Mode       uint32
-	PeerPID    uint32 // of who is at the other end of a unix socket, 0 if not known
-	PeerUID    uint32 // where there is a PeerPID
-	NumClosed  uint32 // files that a close_range closed
-	FileMode   uint16 // st_mode of the target
-	Family     uint16 // AF_*, 0 if there is no socket
-	Protocol   uint16 // IPPROTO_*, NETLINK_*, with SocketType
-	givenLen   uint16
-	SocketType uint8 // SOCK_*, 0 if the socket is not known
-	Target     Target
-	Remarks    Remark
-	_          uint8
-	peer       address
-	local      address
-	asked      address
-	textLen    uint32
+	Latency   uint64 // ns, 0 if not asked for
+	Resolve   uint64 // of openat2(2)
+	Inode     uint64 // of a namespace
+	PPID      uint32
+	FD        int32  // the call's own: what is closed, connected, or listens; or a dirfd
+	LastFD    uint32 // of close_range(2)
+	Flags     uint32 // of the call
+	Mode      uint32
+	NumClosed uint32 // files that a close_range closed
+	FileMode  uint16 // st_mode of the target
+	givenLen  uint16
+	Target    Target
+	Remarks   Remark
+	Parts     Parts
+	_         [5]uint8
+	textLen   uint32
 }
 
-// address is struct address of event.h.
+// address is struct address of record.h.
 type address struct {
 	ip      [16]byte
 	scopeID uint32
@@ -104,27 +123,45 @@ type address struct {
 	textLen uint16
 }
 
+// Socket is struct socket_part of record.h: a socket that a call is about. Its
+// addresses are Record.Peer, Local and Asked.
+type Socket struct {
+	PeerCgroup uint64 // of who is at the other end of a unix socket, 0 if not known
+	PeerPID    uint32 // of who is at the other end of a unix socket, 0 if not known
+	PeerUID    uint32 // where there is a PeerPID
+	Family     uint16 // AF_*
+	Protocol   uint16 // IPPROTO_*, NETLINK_*, with Type
+	Type       uint8  // SOCK_*, 0 if the socket is not known
+	_          [3]uint8
+	peer       address
+	local      address
+	asked      address
+}
+
 // Record is an Event and what came with it, where they lie in the buffer.
 type Record struct {
 	*Event
 	// Details is nil where none were asked for.
 	Details *Details
-	text    []byte
+	// Socket is nil where the call is about none, or none is known.
+	Socket *Socket
+	text   []byte
 }
 
-// ErrRecord is returned for a record that is none: shorter than it says, or of a
-// syscall that Syscalls does not have.
+// ErrRecord is returned for a malformed record: one that is shorter than it says, or
+// of a kind or a syscall that this package does not know.
 var ErrRecord = errors.New("malformed record in the event buffer")
 
 const (
 	eventSize   = int(unsafe.Sizeof(Event{}))
 	detailsSize = int(unsafe.Sizeof(Details{}))
-	// TextMax is TEXT_MAX of event.h, PATH_MAX.
+	socketSize  = int(unsafe.Sizeof(Socket{}))
+	// TextMax is TEXT_MAX of record.h, PATH_MAX.
 	TextMax = 4096
 	// textsMax is the size of all text of a record: two paths of PATH_MAX.
 	textsMax = 2 * TextMax
 	// RecordMax is the size of the longest record.
-	RecordMax = eventSize + detailsSize + textsMax
+	RecordMax = eventSize + detailsSize + textsMax + socketSize
 )
 
 // View makes r the record at the start of b, without copying it; it is valid for
@@ -134,36 +171,53 @@ func (r *Record) View(b []byte) error {
 	if len(b) < eventSize {
 		return ErrRecord
 	}
-	r.Event = (*Event)(unsafe.Pointer(unsafe.SliceData(b)))
-	r.Details, r.text = nil, nil
-	if int(r.Syscall) >= len(Syscalls) && (!r.IsCgroupNews() || len(b) < eventSize+detailsSize) {
+	*r = Record{Event: (*Event)(unsafe.Pointer(unsafe.SliceData(b)))}
+	switch r.Kind {
+	case Call:
+		if int(r.Syscall) >= len(Syscalls) || r.ABI > ABI32 {
+			return ErrRecord
+		}
+	case CgroupCreated, CgroupRemoved:
+		if r.Flags&HasDetails == 0 {
+			return ErrRecord
+		}
+	default:
 		return ErrRecord
 	}
-	if len(b) < eventSize+detailsSize {
+	if r.Flags&HasDetails == 0 {
 		return nil
 	}
-	return r.viewDetails(b[eventSize:])
+	_, err := r.viewDetails(b[eventSize:])
+	return err
 }
 
-// viewDetails makes r.Details and r.text those at the start of b.
-func (r *Record) viewDetails(b []byte) error {
-	d := (*Details)(unsafe.Pointer(unsafe.SliceData(b)))
-	text := b[detailsSize:]
-	inText := max(uint32(d.givenLen), uint32(d.peer.textLen)+uint32(d.local.textLen)+uint32(d.asked.textLen))
-	if uint64(d.textLen) > uint64(len(text)) || inText > d.textLen || d.textLen > textsMax {
-		return ErrRecord
+// viewDetails makes the details, text and parts at the start of b those of r, and
+// returns how long they are.
+func (r *Record) viewDetails(b []byte) (size int, err error) {
+	if len(b) < detailsSize {
+		return 0, ErrRecord
 	}
-	r.Details, r.text = d, text[:d.textLen]
-	return nil
+	d := (*Details)(unsafe.Pointer(unsafe.SliceData(b)))
+	size = detailsSize + int(d.textLen)
+	if d.textLen > textsMax || size > len(b) || uint32(d.givenLen) > d.textLen || d.Parts&^allParts != 0 {
+		return 0, ErrRecord
+	}
+	r.Details, r.text = d, b[detailsSize:size]
+	if d.Parts&HasSocket != 0 {
+		at := align(size)
+		if size = at + socketSize; size > len(b) {
+			return 0, ErrRecord
+		}
+		r.Socket = (*Socket)(unsafe.Pointer(unsafe.SliceData(b[at:])))
+		if s := r.Socket; uint32(s.peer.textLen)+uint32(s.local.textLen)+uint32(s.asked.textLen) > d.textLen {
+			return 0, ErrRecord
+		}
+	}
+	return size, nil
 }
 
-// IsCgroupNews tells that a record is no syscall's, but says that a cgroup of the
-// v2 hierarchy was made, or removed if Removed says so. Its id is CgroupID and its
-// path Path.
-func (e *Event) IsCgroupNews() bool { return e.Syscall >= cgroupMade }
-
-// Removed: see IsCgroupNews.
-func (e *Event) Removed() bool { return e.Syscall == cgroupRemoved }
+// align rounds a size up to a multiple of 8.
+func align(size int) int { return (size + 7) &^ 7 }
 
 // Comm is the name of the thread, at most 15 bytes that may be anything but 0.
 func (e *Event) Comm() []byte { return beforeNUL(e.comm[:]) }
@@ -172,7 +226,7 @@ func (e *Event) Comm() []byte { return beforeNUL(e.comm[:]) }
 // It is empty where it was not asked for.
 func (e *Event) Hostname() []byte { return beforeNUL(e.hostname[:]) }
 
-// SameCaller tells whether both are of one thread under one name.
+// SameCaller reports whether both have the same thread, credentials, comm and hostname.
 func (e *Event) SameCaller(other *Event) bool {
 	return e.TID == other.TID && e.PID == other.PID && e.UID == other.UID && e.GID == other.GID &&
 		e.CgroupID == other.CgroupID && e.comm == other.comm && e.hostname == other.hostname
@@ -220,11 +274,11 @@ func (r *Record) Closed() iter.Seq[Record] {
 		}
 		for rest := r.text; len(rest) >= detailsSize; {
 			closed := Record{Event: r.Event}
-			if closed.viewDetails(rest) != nil || !yield(closed) {
+			size, err := closed.viewDetails(rest)
+			if err != nil || !yield(closed) {
 				return
 			}
-			size := detailsSize + (len(closed.text)+7)&^7
-			rest = rest[min(size, len(rest)):]
+			rest = rest[min(align(size), len(rest)):]
 		}
 	}
 }
@@ -261,26 +315,26 @@ func (a Address) Equal(b Address) bool {
 
 // Peer is the other end as the socket has it when the call returns.
 func (r *Record) Peer() Address {
-	if r.Details == nil {
+	if r.Socket == nil {
 		return Address{}
 	}
-	return r.address(&r.Details.peer, 0)
+	return r.address(&r.Socket.peer, 0)
 }
 
 // Local is this end.
 func (r *Record) Local() Address {
-	if r.Details == nil {
+	if r.Socket == nil {
 		return Address{}
 	}
-	return r.address(&r.Details.local, r.Details.peer.textLen)
+	return r.address(&r.Socket.local, r.Socket.peer.textLen)
 }
 
 // Asked is the address that connect(2) was given.
 func (r *Record) Asked() Address {
-	if r.Details == nil {
+	if r.Socket == nil {
 		return Address{}
 	}
-	return r.address(&r.Details.asked, r.Details.peer.textLen+r.Details.local.textLen)
+	return r.address(&r.Socket.asked, r.Socket.peer.textLen+r.Socket.local.textLen)
 }
 
 // The address families that have an Address; linux/socket.h.
@@ -292,7 +346,7 @@ const (
 )
 
 func (r *Record) address(a *address, textAt uint16) Address {
-	switch r.Details.Family {
+	switch r.Socket.Family {
 	case familyIPv4:
 		return Address{IP: netip.AddrFrom4([4]byte(a.ip[:4])), Port: uint32(a.port)}
 	case familyIPv6:
@@ -317,7 +371,7 @@ func (r *Record) NewFD() int32 {
 	return -1
 }
 
-// Shared is struct shared of event.h, which lies in SharedMap. Both sides write
+// Shared is struct shared of record.h, which lies in SharedMap. Both sides write
 // it while tracing runs.
 type Shared struct {
 	ReaderWaits uint32 // set by the reader before it sleeps, cleared by the first event
@@ -329,7 +383,7 @@ type Shared struct {
 	_                uint32
 }
 
-// Verdict is enum verdict of event.h: what the tool knows of a cgroup.
+// Verdict is enum verdict of record.h: what the tool knows of a cgroup.
 type Verdict uint8
 
 // The values of enum verdict.
@@ -340,7 +394,7 @@ const (
 	Chosen
 )
 
-// VerdictSet is struct verdict_set of event.h: a set of the table VerdictsMap, the
+// VerdictSet is struct verdict_set of record.h: a set of the table VerdictsMap, the
 // verdicts of the cgroups with this remainder of their ids.
 type VerdictSet struct{ Ways [4]uint64 }
 
@@ -351,13 +405,7 @@ const (
 	VerdictBits = 2
 )
 
-// The values of enum cgroup_news.
-const (
-	cgroupMade    = 254
-	cgroupRemoved = 255
-)
-
-// Counters is struct counters of event.h, which CountersMap holds for each CPU.
+// Counters is struct counters of record.h, which CountersMap holds for each CPU.
 type Counters struct {
 	Filtered uint64 // calls that a filter left out
 	Lost     uint64 // calls whose record found no room in the buffer
@@ -366,7 +414,7 @@ type Counters struct {
 	Unfollowed uint64
 }
 
-// IDKind is enum id_kind of event.h: what a number in IDsMap is.
+// IDKind is enum id_kind of record.h: what a number in IDsMap is.
 type IDKind uint32
 
 // The values of enum id_kind.
@@ -379,7 +427,7 @@ const (
 	IDKinds // how many there are
 )
 
-// ID is struct id of event.h, a key of IDsMap: one entry of a filter's list.
+// ID is struct id of record.h, a key of IDsMap: one entry of a filter's list.
 type ID struct {
 	Kind  IDKind
 	Value uint32
@@ -389,7 +437,7 @@ type ID struct {
 const PrefixMax = 255
 
 // CommPrefix and PathPrefix are struct comm_prefix and struct path_prefix of
-// event.h, keys of CommsMap and PathsMap.
+// record.h, keys of CommsMap and PathsMap.
 type CommPrefix struct {
 	Bits uint32
 	Comm [16]byte
