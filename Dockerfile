@@ -7,7 +7,7 @@ FROM golang:1.26-bookworm AS build
 WORKDIR /src
 
 COPY Makefile ./
-COPY packaging/apt-suite packaging/install-missing packaging/
+COPY packaging/apt-suite packaging/install-missing packaging/cross.mk packaging/
 COPY libbpf libbpf
 COPY vmlinux/vmlinux.mk vmlinux/
 COPY test/test.mk test/

@@ -8,58 +8,68 @@ Q := $(if $(filter 1,$(V)),,@)
 
 VERSION := 0.1.0
 COMMIT  := $(shell git rev-parse --short=12 HEAD 2>/dev/null)
-ARCH    := $(patsubst aarch64,arm64,$(patsubst x86_64,x86,$(shell uname -m)))
 GO      ?= $(or $(shell command -v go),/usr/local/go/bin/go)
 CLANG   ?= clang
 STRIP   ?= llvm-strip
 SUDO    := $(if $(filter 0,$(shell id -u)),,sudo)
 
-BINARY  := bin/copenclose
-STATIC  := bin/static/copenclose
-OBJECT  := bpf/copenclose.bpf.o.gz
+include packaging/cross.mk
+
+BINARY  := bin/$(FOREIGN)copenclose
+STATIC  := bin/$(FOREIGN)static/copenclose
+OBJECT  := bpf/copenclose.bpf.$(GOARCH).o.gz
 
 include libbpf/libbpf.mk
 include vmlinux/vmlinux.mk
 include test/test.mk
 include $(wildcard test/*/*.mk)
+include $(wildcard packaging/packaging.mk)
 
 export CGO_ENABLED := 1
-export CGO_CFLAGS  := -I$(CURDIR)/$(LIBBPF_DIR)/include
-export CGO_LDFLAGS := $(CURDIR)/$(LIBBPF)
+export CGO_CFLAGS  := -I$(CURDIR)/$(LIBBPF_DIR)/include $(SYSROOT_CFLAGS)
+export CGO_LDFLAGS := $(CURDIR)/$(LIBBPF) $(SYSROOT_LDFLAGS)
 
 GO_SOURCES  := go.mod go.sum main.go $(wildcard bpf/*.go internal/*/*.go)
-LDFLAGS     := -s -w -X main.version=$(VERSION) $(if $(COMMIT),-X main.commit=$(COMMIT))
+# Without it urfave/cli brings a Markdown library, to write its own manual page.
+TAGS        := urfave_cli_no_docs
+# Go's build id and the stamp of the working copy would differ between two folders
+# with the same source; --version has the commit.
+LDFLAGS     := -s -w -buildid= -X main.version=$(VERSION) $(if $(COMMIT),-X main.commit=$(COMMIT))
+GO_BUILD    := GOARCH=$(GOARCH) CC='$(CC)' $(GO) build -trimpath -buildvcs=false
 
 ##@ Build
 
 .PHONY: all
 all: $(BINARY) ## Build bin/copenclose (needs what `make deps` installs)
 
-$(BINARY): $(GO_SOURCES) $(OBJECT) $(LIBBPF)
+$(BINARY): $(GO_SOURCES) $(OBJECT) $(LIBBPF) $(SYSROOT)
 	@echo '  GO       $@'
 	$(Q)rm -f $@
-	$(Q)$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $@ .
+	$(Q)$(GO_BUILD) -tags $(TAGS) -ldflags '$(LDFLAGS)' -o $@ .
 
 .PHONY: static
 static: $(STATIC) ## Build bin/static/copenclose, which needs no library
 
-$(STATIC): $(GO_SOURCES) $(OBJECT) $(LIBBPF)
+$(STATIC): $(GO_SOURCES) $(OBJECT) $(LIBBPF) $(SYSROOT)
 	@echo '  GO       $@'
 	$(Q)rm -f $@
-	$(Q)$(GO) build -trimpath -tags netgo,osusergo \
+	$(Q)$(GO_BUILD) -tags $(TAGS),netgo,osusergo \
 		-ldflags '$(LDFLAGS) -linkmode external -extldflags "-static"' -o $@ .
 
-# -mcpu=v3: 32-bit jumps, which the verifier knows since 5.1.
+# -mcpu=v3: 32-bit jumps, which the verifier knows since 5.1. The BTF has the
+# names of the source files, and no folder of this machine. Syscalls that an
+# architecture lacks share an element of a table.
 $(OBJECT): bpf/copenclose.bpf.c $(wildcard bpf/*.h) $(VMLINUX_H) $(LIBBPF)
 	@echo '  CLANG    $@'
-	$(Q)$(CLANG) -g -O2 -Wall -Werror -target bpf -mcpu=v3 -D__TARGET_ARCH_$(ARCH) \
+	$(Q)$(CLANG) -g -fdebug-compilation-dir=. -O2 -Wall -Werror -Wno-initializer-overrides \
+		-target bpf -mcpu=v3 -D__TARGET_ARCH_$(ARCH) \
 		-I$(dir $(VMLINUX_H)) -I$(LIBBPF_DIR)/include -c $< -o $(basename $@)
 	$(Q)$(STRIP) -g $(basename $@)
 	$(Q)gzip --best --no-name --force $(basename $@)
 
 .PHONY: deps
 deps: ## Install what building needs (Debian packages)
-	$(Q)$(SUDO) packaging/install-missing clang llvm libelf-dev zlib1g-dev
+	$(Q)$(SUDO) packaging/install-missing clang llvm libelf-dev zlib1g-dev $(CROSS_PACKAGES)
 
 .PHONY: run
 run: ## Install what is missing, build, and trace: make run ARGS="-I -C"
@@ -75,7 +85,7 @@ demo: ## Trace three containers that serve httpd for ten seconds
 
 .PHONY: clean
 clean: ## Remove what was built, but not what was fetched
-	$(Q)rm -rf bin $(OBJECT) $(TEST_BUILT)
+	$(Q)rm -rf bin bpf/*.o.gz $(TEST_BUILT)
 
 .PHONY: distclean
 distclean: clean ## Remove what was fetched, too

@@ -93,12 +93,12 @@ static __always_inline __u32 syscall_nr(const struct pt_regs *regs)
 #define ROLLED_BACK(regs) ((long)REG(regs, orig_x0))
 #define STACK_POINTER(regs) REG(regs, sp)
 
-/* regs[0] holds the result once the call returned. */
+/* regs[0] holds the result once the call returned. The field is called regs, no parameter is. */
 #define ARG_N(value, abi) ((abi) == ABI_32 ? (__u32)(value) : (value))
-#define ARG_0(regs, abi) ARG_N(REG(regs, orig_x0), abi)
-#define ARG_1(regs, abi) ARG_N(REG(regs, regs[1]), abi)
-#define ARG_2(regs, abi) ARG_N(REG(regs, regs[2]), abi)
-#define ARG_3(regs, abi) ARG_N(REG(regs, regs[3]), abi)
+#define ARG_0(from, abi) ARG_N(REG(from, orig_x0), abi)
+#define ARG_1(from, abi) ARG_N(REG(from, regs[1]), abi)
+#define ARG_2(from, abi) ARG_N(REG(from, regs[2]), abi)
+#define ARG_3(from, abi) ARG_N(REG(from, regs[3]), abi)
 
 #else
 #error "no such architecture: give the kernel contract its registers here"

@@ -9,17 +9,12 @@ package bpf
 import (
 	"bytes"
 	"compress/gzip"
-	_ "embed"
 	"fmt"
 	"io"
 )
 
-// A tenth of the size: the programs for handlers are much alike.
-//
-//go:embed copenclose.bpf.o.gz
-var compressed []byte
-
-// Object is the compiled copenclose.bpf.c, an ELF file for libbpf.
+// Object is the compiled copenclose.bpf.c, an ELF file for libbpf. It is kept
+// compressed, a tenth of its size: the programs for handlers are much alike.
 func Object() ([]byte, error) {
 	r, err := gzip.NewReader(bytes.NewReader(compressed))
 	if err != nil {

@@ -3,20 +3,20 @@
 
 # Tests: unit tests need no root, end-to-end tests trace this kernel.
 
-TRIGGERS   := build/test/trigger build/test/trigger32
-TEST_BUILT := build/test
+TEST_BUILT := build/$(FOREIGN)test
+TRIGGERS   := $(TEST_BUILT)/trigger $(TEST_BUILT)/trigger32
 
 TRIGGER_SOURCES := $(wildcard test/trigger/*.c)
 
-build/test/trigger: $(TRIGGER_SOURCES) test/trigger/trigger.h
+$(TEST_BUILT)/trigger: $(TRIGGER_SOURCES) test/trigger/trigger.h
 	@echo '  CC       $@'
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) -O2 -Wall -Werror -static -pthread -o $@ $(TRIGGER_SOURCES)
 
-build/test/trigger32: $(TRIGGER_SOURCES) test/trigger/trigger.h
+$(TEST_BUILT)/trigger32: $(TRIGGER_SOURCES) test/trigger/trigger.h
 	@echo '  CC       $@'
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) -m32 -O2 -Wall -Werror -static -pthread -o $@ $(TRIGGER_SOURCES)
+	$(Q)$(CC32) -O2 -Wall -Werror -static -pthread -o $@ $(TRIGGER_SOURCES)
 
 
 ##@ Test
@@ -24,7 +24,7 @@ build/test/trigger32: $(TRIGGER_SOURCES) test/trigger/trigger.h
 .PHONY: test
 test: ## Install what is missing and run every test
 	$(Q)$(MAKE) --no-print-directory deps test-deps vm-deps
-	$(Q)$(MAKE) --no-print-directory check test-unit test-e2e vm-run
+	$(Q)$(MAKE) --no-print-directory check test-unit test-e2e vm-run test-reproducible
 
 .PHONY: test-deps
 test-deps: ## Install what the tests need (Debian packages)

@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The copenclose authors
+
+package bpf
+
+import _ "embed"
+
+//go:embed copenclose.bpf.arm64.o.gz
+var compressed []byte
