@@ -42,8 +42,8 @@ static __always_inline const struct pt_regs *handler_regs(const __u64 *ctx,
 
 #if defined(__TARGET_ARCH_x86)
 
-#define NR_64(x86_64, i386, arm64, arm) x86_64
-#define NR_32(x86_64, i386, arm64, arm) i386
+#define NR_64(x86_64, i386, arm64, arm, ...) x86_64
+#define NR_32(x86_64, i386, arm64, arm, ...) i386
 #define NR_SOCKETCALL 102
 
 /*
@@ -74,8 +74,8 @@ static __always_inline __u32 syscall_nr(const struct pt_regs *regs)
 
 #elif defined(__TARGET_ARCH_arm64)
 
-#define NR_64(x86_64, i386, arm64, arm) arm64
-#define NR_32(x86_64, i386, arm64, arm) arm
+#define NR_64(x86_64, i386, arm64, arm, ...) arm64
+#define NR_32(x86_64, i386, arm64, arm, ...) arm
 #define NR_SOCKETCALL NONE
 
 #define TIF_32BIT 22 /* arch/arm64/include/asm/thread_info.h */

@@ -39,12 +39,11 @@ static __always_inline void read_arguments(struct arguments *a, const struct cal
 static __always_inline enum syscall syscall_of_socketcall(const struct pt_regs *regs)
 {
 	switch (ARG_0(regs, ABI_32)) {
-	case SOCKETCALL_CONNECT:
-		return SYS_connect;
-	case SOCKETCALL_ACCEPT:
-		return SYS_accept;
-	case SOCKETCALL_ACCEPT4:
-		return SYS_accept4;
+#define CASE(number, name) \
+	case number:       \
+		return SYS_##name;
+		SOCKETCALLS(CASE)
+#undef CASE
 	}
 	return SYS_COUNT;
 }
@@ -84,31 +83,19 @@ static __always_inline bool call_from_registers(struct call *call, const struct 
 
 static __always_inline bool is_traced(const struct call *call)
 {
-	return call->syscall < SYS_COUNT && traced & (1 << call->syscall);
+	return call->syscall < SYS_COUNT && traced & (1ULL << call->syscall);
 }
 
-static __always_inline bool opens(const struct call *call)
+/* set is one of those in syscalls.h. */
+static __always_inline bool is_in(const struct call *call, __u64 set)
 {
-	return call->syscall == SYS_open || call->syscall == SYS_openat ||
-	       call->syscall == SYS_openat2 || call->syscall == SYS_creat;
-}
-
-static __always_inline bool accepts(const struct call *call)
-{
-	return call->syscall == SYS_accept || call->syscall == SYS_accept4;
+	return set & (1ULL << call->syscall);
 }
 
 /* Calls that close what an fd was; it is gone when they return. */
 static __always_inline bool closes(const struct call *call)
 {
-	return call->syscall == SYS_close || call->syscall == SYS_close_range ||
-	       call->syscall == SYS_dup2 || call->syscall == SYS_dup3;
-}
-
-/* Of these only calls that closed a file are recorded. */
-static __always_inline bool is_dup(const struct call *call)
-{
-	return call->syscall == SYS_dup2 || call->syscall == SYS_dup3;
+	return is_in(call, CLOSES);
 }
 
 /*

@@ -101,7 +101,7 @@ static __always_inline void describe_close_range(struct slot *list, const struct
 /* Of dup2 and dup3 that replace nothing, nothing is noted. */
 static __always_inline struct file *closed_file(const struct call *call, const struct arguments *a)
 {
-	if (!is_dup(call))
+	if (!is_in(call, IF_CLOSES))
 		return file_of(call->task, a->arg[0]);
 	return (__u32)a->arg[0] == (__u32)a->arg[1] ? NULL : file_of(call->task, a->arg[1]);
 }
@@ -119,11 +119,11 @@ static __always_inline void note_closing(const struct call *call, __u32 tid)
 	read_arguments(&a, call);
 	if (call->syscall != SYS_close_range)
 		file = closed_file(call, &a);
-	if (is_dup(call) && !file)
+	if (is_in(call, IF_CLOSES) && !file)
 		return;
 	slot = take_closing_slot(call, tid);
 	if (!slot) {
-		if (is_dup(call))
+		if (is_in(call, IF_CLOSES))
 			count(lost);
 		return;
 	}

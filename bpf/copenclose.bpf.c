@@ -41,7 +41,7 @@ const enum flag flag_in_btf SEC(".rodata");
 const enum part part_in_btf SEC(".rodata");
 const enum verdict verdict_in_btf SEC(".rodata");
 
-#define WATCHES_CONNECTS (want_details && !only_paths && traced & (1 << SYS_connect))
+#define WATCHES_CONNECTS (want_details && !only_paths && traced & BIT(connect))
 
 /* A record with details, or one whose path decides whether it is sent. */
 static __always_inline void send_with_slot(void *ctx, const struct call *call, struct slot *slot,
@@ -128,12 +128,12 @@ static __always_inline void left_interrupted(void *ctx, __u32 tid, const struct 
 	forget_interrupted(tid);
 }
 
-static __always_inline void hear_knock(const struct call *call, __u32 pid)
+static __always_inline void answer_handshake(const struct call *call, __u32 pid)
 {
-	if (ARG_0(call->regs, call->abi) != knock)
+	if (ARG_0(call->regs, call->abi) != token)
 		return;
 	shared.tool = pid;
-	shared.heard |= 1 << call->syscall;
+	shared.answered |= 1ULL << call->syscall;
 }
 
 static __always_inline __u64 end_entered(__u32 tid)
@@ -159,14 +159,14 @@ static __always_inline int returned(void *ctx, const struct call *call)
 	tid = pid_tgid;
 	tool = shared.tool;
 	if (!tool || pid_tgid >> 32 == tool) {
-		hear_knock(call, pid_tgid >> 32);
+		answer_handshake(call, pid_tgid >> 32);
 		return 0;
 	}
 	if (USES_SLOTS && closes(call))
 		slot = claim_closing(tid, &entry_time);
 	else if (want_latency)
 		entry_time = end_entered(tid);
-	if (is_dup(call) && (!slot || call->ret < 0)) {
+	if (is_in(call, IF_CLOSES) && (!slot || call->ret < 0)) {
 		if (slot)
 			give_back_slot(slot);
 		return 0;

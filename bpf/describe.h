@@ -228,10 +228,10 @@ static __always_inline bool is_connected(long ret)
 }
 
 /* A failed connect leaves nothing of the other end in the socket that is certain. */
-static __always_inline void describe_connected(struct slot *slot, const struct call *call,
-					       const struct arguments *a)
+static __always_inline void describe_connected(struct slot *slot, const struct call *call, __u32 fd,
+					       __u64 address, __u32 len)
 {
-	struct file *file = file_of(call->task, a->arg[0]);
+	struct file *file = file_of(call->task, fd);
 	struct socket_part *s = &slot->socket;
 
 	if (file && (kernel_read(file, f_inode, i_mode) & S_IFMT) == S_IFSOCK)
@@ -241,10 +241,11 @@ static __always_inline void describe_connected(struct slot *slot, const struct c
 		__builtin_memset(&s->local, 0, sizeof(s->local));
 		slot->details.text_len = 0;
 	}
-	describe_given_address(slot, a->arg[1], a->arg[2]);
+	describe_given_address(slot, address, len);
 }
 
-static __always_inline void describe_accepted(struct slot *slot, const struct call *call)
+/* What a call has made that was given no path, like a connection that was accepted. */
+static __always_inline void describe_made(struct slot *slot, const struct call *call)
 {
 	struct file *file = file_of(call->task, call->ret);
 
@@ -252,8 +253,32 @@ static __always_inline void describe_accepted(struct slot *slot, const struct ca
 		describe_file(slot, file);
 }
 
-/* O_CREAT|O_WRONLY|O_TRUNC, which is what creat(2) is; asm-generic/fcntl.h. */
-#define CREAT_FLAGS 01101
+static __always_inline void read_how(struct details *d, __u64 user_pointer)
+{
+	struct open_how how = {};
+
+	bpf_probe_read_user(&how, sizeof(how), (void *)(long)user_pointer);
+	d->flags = how.flags;
+	d->mode = how.mode;
+	d->resolve = how.resolve;
+}
+
+/* What is done with an argument, by its role. */
+#define TAKE_UNUSED(value)
+#define TAKE_FD(value) d->fd = value;
+#define TAKE_DIRFD(value) d->fd = value;
+#define TAKE_LAST_FD(value) d->last_fd = value;
+#define TAKE_FLAGS(value) d->flags = value;
+#define TAKE_MODE(value) d->mode = value;
+#define TAKE_HOW(value) read_how(d, value);
+#define TAKE_PATH(value) text = value;
+#define TAKE_ADDRESS(value) text = value;
+#define TAKE_ADDRESS_LEN(value) len = value;
+#define TAKE_ARGUMENTS(name, x86_64, i386, arm64, arm, implied, role0, role1, role2, role3) \
+	case SYS_##name:                                                                    \
+		d->flags = implied;                                                         \
+		TAKE_##role0(a.arg[0]) TAKE_##role1(a.arg[1]) TAKE_##role2(a.arg[2])        \
+			TAKE_##role3(a.arg[3]) break;
 
 /*
  * When the call returned; of one that closes something, what was there is described
@@ -263,58 +288,21 @@ static __always_inline bool describe(struct slot *slot, const struct call *call)
 {
 	struct details *d = &slot->details;
 	struct arguments a;
+	__u64 text = 0; /* a path or an address, in the caller's memory */
+	__u32 len = 0;
 
 	read_arguments(&a, call);
-	d->fd = a.arg[0];
 	switch (call->syscall) {
-	case SYS_open:
-		d->fd = 0;
-		d->flags = a.arg[1];
-		d->mode = a.arg[2];
-		break;
-	case SYS_creat:
-		d->fd = 0;
-		d->flags = CREAT_FLAGS;
-		d->mode = a.arg[1];
-		break;
-	case SYS_openat:
-		d->flags = a.arg[2];
-		d->mode = a.arg[3];
-		a.arg[0] = a.arg[1];
-		break;
-	case SYS_openat2: {
-		struct open_how how = {};
-
-		bpf_probe_read_user(&how, sizeof(how), (void *)(long)a.arg[2]);
-		d->flags = how.flags;
-		d->mode = how.mode;
-		d->resolve = how.resolve;
-		a.arg[0] = a.arg[1];
-		break;
-	}
-	case SYS_accept4:
-		d->flags = a.arg[3];
-		break;
-	case SYS_dup2:
-	case SYS_dup3:
-		d->fd = a.arg[1];
-		break;
-	case SYS_close_range:
-		d->last_fd = a.arg[1];
-		d->flags = a.arg[2];
-		break;
-	case SYS_accept:
-	case SYS_connect:
-	case SYS_close:
+		SYSCALLS(TAKE_ARGUMENTS)
 	case SYS_COUNT:
 		break;
 	}
-	if (opens(call))
-		return describe_opened(slot, call, a.arg[0]);
-	if (call->syscall == SYS_connect)
-		describe_connected(slot, call, &a);
-	else if (accepts(call) && call->ret >= 0)
-		describe_accepted(slot, call);
+	if (is_in(call, HAS_PATH))
+		return describe_opened(slot, call, text);
+	if (is_in(call, HAS_ADDRESS))
+		describe_connected(slot, call, d->fd, text, len);
+	else if (is_in(call, MAKES_FD) && call->ret >= 0)
+		describe_made(slot, call);
 	return !only_paths || file_passes(slot);
 }
 

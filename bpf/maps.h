@@ -14,8 +14,8 @@ const volatile bool want_latency;
 const volatile bool want_file; /* of opens, also the file's own path */
 const volatile bool follow;    /* ids has the children of listed processes, too */
 const volatile bool use_ring_buffer;
-const volatile __u32 traced; /* a bit for each enum syscall */
-const volatile __u64 knock;
+const volatile __u64 traced; /* a bit for each enum syscall */
+const volatile __u64 token;
 
 /* Which filters there are; their lists are in ids, comms, paths and cgroups. */
 const volatile bool only_failed;

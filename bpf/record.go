@@ -9,6 +9,7 @@ import (
 	"errors"
 	"iter"
 	"net/netip"
+	"slices"
 	"unsafe"
 )
 
@@ -363,6 +364,17 @@ func (r *Record) address(a *address, textAt uint16) Address {
 	return Address{}
 }
 
+// FD is the file descriptor that the call was about: its argument, or else the one
+// that it made. ok is false if there is none.
+func (r *Record) FD() (fd int32, ok bool) {
+	s := &Syscalls[r.Syscall]
+	if r.Details != nil && slices.Contains(s.Arguments[:], ArgFD) {
+		return r.Details.FD, true
+	}
+	fd = r.NewFD()
+	return fd, fd >= 0
+}
+
 // NewFD is the file descriptor that the call made, or -1.
 func (r *Record) NewFD() int32 {
 	if r.Ret >= 0 && Syscalls[r.Syscall].MakesFD {
@@ -374,13 +386,12 @@ func (r *Record) NewFD() int32 {
 // Shared is struct shared of record.h, which lies in SharedMap. Both sides write
 // it while tracing runs.
 type Shared struct {
+	Answered    uint64 // a bit for each syscall whose program has answered the handshake
 	ReaderWaits uint32 // set by the reader before it sleeps, cleared by the first event
-	Tool        uint32 // thread group of the tool, 0 before it knocked
-	Heard       uint32 // a bit for each syscall whose program heard the knock
+	Tool        uint32 // thread group of the tool, 0 before the handshake
 	// VerdictsComplete says that VerdictsMap has every cgroup of the host.
 	VerdictsComplete uint32
 	Interrupted      uint32 // how many entries InterruptedMap has
-	_                uint32
 }
 
 // Verdict is enum verdict of record.h: what the tool knows of a cgroup.

@@ -134,18 +134,17 @@ struct socket_part {
  * event, so nobody else pays for one.
  *
  * tool is the thread group that traces, in the initial PID namespace. It is
- * 0, and nothing is sent, until the tool's first call that bears the knock:
- * so all programs start at once, and the tool is recognised from inside a PID
- * namespace too, where it cannot know this number. heard has a bit for each
- * syscall whose program heard the knock.
+ * 0, and nothing is sent, until the handshake, which is the tool's first call with
+ * config.token as its first argument: so all programs start at once, and the tool
+ * is recognised from inside a PID namespace too, where it cannot know this number.
+ * answered has a bit for each syscall whose program has seen the token.
  */
 struct shared {
+	__u64 answered;
 	__u32 reader_waits;
 	__u32 tool;
-	__u32 heard;
 	__u32 verdicts_complete; /* the table verdicts has every cgroup of the host */
 	__u32 interrupted;	 /* how many entries the map interrupted has */
-	__u32 reserved;
 };
 
 /* What the tool knows of a cgroup. */
@@ -157,9 +156,8 @@ enum verdict {
 };
 
 /*
- * A set of the table verdicts has the cgroups whose id has its number as
- * remainder, each in one word: the id, and below it 2 bits of verdict. A cgroup
- * that finds no room is not known.
+ * verdicts is a set-associative table: cgroup id % VERDICT_SETS picks a set of
+ * VERDICT_WAYS words, each id << VERDICT_BITS | verdict. A full set drops new ids.
  */
 #define VERDICT_SETS 32768
 #define VERDICT_WAYS 4

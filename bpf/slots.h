@@ -96,7 +96,7 @@ static __always_inline struct slot *take_over_slot(void)
 	if (!slot || slot->since != longest)
 		return NULL;
 	/* Without its note this one is not shown at all. */
-	if (slot->event.syscall == SYS_dup2 || slot->event.syscall == SYS_dup3)
+	if (IF_CLOSES & (1ULL << slot->event.syscall))
 		count(lost);
 	return slot;
 }

@@ -3,53 +3,123 @@
 
 package bpf
 
-import "runtime"
+import (
+	"runtime"
+	"slices"
+)
 
-// Syscall is one traced syscall.
+//go:generate go test -run TestSyscallsHeader -update .
+
+// Syscall is one traced syscall: a row of the table from which the programs, what they
+// record, and what is shown of it are made. syscalls.h is generated from here.
 type Syscall struct {
 	Name string
 	// Group is the name that stands for this syscall and those like it.
 	Group string
-	// MakesFD tells that the result is a new file descriptor.
+	// Numbers are what programs call it by.
+	Numbers Numbers
+	// Socketcall is its number in socketcall(2), 0 if it has none; linux/net.h.
+	Socketcall int
+	// Arguments are the roles of its arguments.
+	Arguments Arguments
+	// Implies is the flags of a syscall that has no argument for them.
+	Implies uint32
+	// MakesFD says that the result is a new file descriptor.
 	MakesFD bool
-	// IfCloses tells that only calls that close a file are recorded, and only where
+	// Closes says that it closes files, which are gone when it returns.
+	Closes bool
+	// IfCloses says that only calls that close a file are recorded, and only where
 	// details are: without them, nothing is known of what is replaced.
 	IfCloses bool
-	// Number is what this architecture's 64-bit programs call it by, or
-	// absent.
-	Number int
 }
 
-const absent = -1
+// Numbers are a syscall's numbers on each architecture, none where it has none.
+type Numbers struct{ X8664, I386, ARM64, ARM int }
 
-// Syscalls has a row for each row of syscalls.h, in the same order; the
-// Syscall field of an Event is an index into it.
+const none = 0xffff // NONE of syscalls.h, more than any number
+
+// Arguments has the role of each argument; those that are left out are not recorded.
+type Arguments [4]Role
+
+// Role is what an argument is, and so where in Details it goes.
+type Role uint8
+
+// The roles of arguments.
+const (
+	Unused        Role = iota
+	ArgFD              // Details.FD
+	ArgDirFD           // Details.FD; a directory's, or AT_FDCWD
+	ArgLastFD          // Details.LastFD
+	ArgPath            // Record.Given
+	ArgFlags           // Details.Flags
+	ArgMode            // Details.Mode
+	ArgHow             // Details.Flags, Mode and Resolve; openat2(2)
+	ArgAddress         // Record.Asked
+	ArgAddressLen      // its length
+)
+
+// Syscalls is the table; the Syscall field of an Event is an index into it.
 var Syscalls = [...]Syscall{
-	{"open", "open", true, false, number(2, absent)},
-	{"openat", "open", true, false, number(257, 56)},
-	{"openat2", "open", true, false, number(437, 437)},
-	{"creat", "open", true, false, number(85, absent)},
-	{"accept", "accept", true, false, number(43, 202)},
-	{"accept4", "accept", true, false, number(288, 242)},
-	{"connect", "connect", false, false, number(42, 203)},
-	{"close", "close", false, false, number(3, 57)},
-	{"close_range", "close", false, false, number(436, 436)},
-	{"dup2", "close", false, true, number(33, absent)},
-	{"dup3", "close", false, true, number(292, 24)},
+	{
+		Name: "open", Group: "open", Numbers: Numbers{2, 5, none, 5},
+		Arguments: Arguments{ArgPath, ArgFlags, ArgMode}, MakesFD: true,
+	},
+	{
+		Name: "openat", Group: "open", Numbers: Numbers{257, 295, 56, 322},
+		Arguments: Arguments{ArgDirFD, ArgPath, ArgFlags, ArgMode}, MakesFD: true,
+	},
+	{
+		Name: "openat2", Group: "open", Numbers: Numbers{437, 437, 437, 437},
+		Arguments: Arguments{ArgDirFD, ArgPath, ArgHow}, MakesFD: true,
+	},
+	{
+		// Its flags are O_CREAT|O_WRONLY|O_TRUNC; asm-generic/fcntl.h.
+		Name: "creat", Group: "open", Numbers: Numbers{85, 8, none, 8},
+		Arguments: Arguments{ArgPath, ArgMode}, Implies: 0o1101, MakesFD: true,
+	},
+	{
+		Name: "accept", Group: "accept", Numbers: Numbers{43, none, 202, 285}, Socketcall: 5,
+		Arguments: Arguments{ArgFD}, MakesFD: true,
+	},
+	{
+		Name: "accept4", Group: "accept", Numbers: Numbers{288, 364, 242, 366}, Socketcall: 18,
+		Arguments: Arguments{ArgFD, Unused, Unused, ArgFlags}, MakesFD: true,
+	},
+	{
+		Name: "connect", Group: "connect", Numbers: Numbers{42, 362, 203, 283}, Socketcall: 3,
+		Arguments: Arguments{ArgFD, ArgAddress, ArgAddressLen},
+	},
+	{
+		Name: "close", Group: "close", Numbers: Numbers{3, 6, 57, 6},
+		Arguments: Arguments{ArgFD}, Closes: true,
+	},
+	{
+		Name: "close_range", Group: "close", Numbers: Numbers{436, 436, 436, 436},
+		Arguments: Arguments{ArgFD, ArgLastFD, ArgFlags}, Closes: true,
+	},
+	{
+		Name: "dup2", Group: "close", Numbers: Numbers{33, 63, none, 63},
+		Arguments: Arguments{Unused, ArgFD}, Closes: true, IfCloses: true,
+	},
+	{
+		Name: "dup3", Group: "close", Numbers: Numbers{292, 330, 24, 358},
+		Arguments: Arguments{Unused, ArgFD, ArgFlags}, Closes: true, IfCloses: true,
+	},
 }
 
-func number(amd64, arm64 int) int {
+// Number is what this architecture's 64-bit programs call it by.
+func (s Syscall) Number() int {
 	if runtime.GOARCH == "arm64" {
-		return arm64
+		return s.Numbers.ARM64
 	}
-	return amd64
+	return s.Numbers.X8664
 }
 
-// Exists tells whether this architecture has the syscall.
-func (s Syscall) Exists() bool { return s.Number != absent }
+// Exists reports whether this architecture's 64-bit programs have the syscall.
+func (s Syscall) Exists() bool { return s.Number() != none }
 
-// Closes reports whether the syscall closes files, which are gone when it returns.
-func (s Syscall) Closes() bool { return s.Group == "close" }
+// Has reports whether the syscall has an argument with this role.
+func (s Syscall) Has(role Role) bool { return slices.Contains(s.Arguments[:], role) }
 
 // EntryProgram and ExitProgram are the names of the programs in Object that are
 // for the handler of the calls that programs of the given ABI make.
@@ -65,6 +135,6 @@ func (s Syscall) handler(abi ABI) string {
 	return s.Name
 }
 
-// Socketcall is how programs for i386 call accept, accept4 and connect. It has no
-// events of its own.
-var Socketcall = Syscall{Name: "socketcall", Number: absent}
+// Socketcall is how programs for i386 can make the calls that have a number in it. It
+// has no events of its own.
+var Socketcall = Syscall{Name: "socketcall", Numbers: Numbers{none, 102, none, none}}

@@ -86,7 +86,7 @@ var Columns = []Column{
 		return append(b, names.ABIs[r.ABI]...)
 	}},
 	{"fd", "fd that was opened, closed (also by dup2 and dup3), connected, or that listens", 4, true, details, ofCall, func(b []byte, r *bpf.Record, _ *table, _ bool) []byte {
-		if fd, ok := callFD(r); ok {
+		if fd, ok := r.FD(); ok {
 			return strconv.AppendInt(b, int64(fd), 10)
 		}
 		return append(b, '-')
@@ -132,16 +132,6 @@ func appendText(b, text []byte, spaces bool) []byte {
 		return append(b, '-')
 	}
 	return escape.Append(b, text, spaces)
-}
-
-// callFD is the fd that a call was about: the new one of an open, the call's own
-// else.
-func callFD(r *bpf.Record) (fd int32, ok bool) {
-	if bpf.Syscalls[r.Syscall].Group == "open" {
-		fd = r.NewFD()
-		return fd, fd >= 0
-	}
-	return r.Details.FD, true
 }
 
 // joinWords replaces the spaces between the words of a cell. Text of a traced program

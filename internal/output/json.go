@@ -63,7 +63,7 @@ func (j *jsonLines) event(b []byte, e *stream.Event) []byte {
 		b = append(b, `,"error":"`...)
 		b = append(append(b, name...), '"')
 	}
-	if fd, ok := callFD(r); ok {
+	if fd, ok := r.FD(); ok {
 		b = append(b, `,"fd":`...)
 		b = strconv.AppendInt(b, int64(fd), 10)
 	}

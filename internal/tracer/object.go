@@ -53,8 +53,8 @@ type object struct {
 	handlers []handler
 	links    []*libbpfgo.BPFLink
 	attached []int // files that keep programs attached without a link
-	nonce    uint64
-	syscalls uint32 // a bit for each index of bpf.Syscalls that is traced
+	token    uint64
+	syscalls uint64 // a bit for each index of bpf.Syscalls that is traced
 	shared   *bpf.Shared
 	verdicts verdicts
 	mappings [][]byte
@@ -116,12 +116,12 @@ func (o *object) configure(cfg Config, way Way) error {
 	if err := o.choosePrograms(cfg, way); err != nil {
 		return err
 	}
-	var nonce [4]byte
-	if _, err := rand.Read(nonce[:]); err != nil {
-		return fmt.Errorf("make up a knock: %w", err)
+	var random [4]byte
+	if _, err := rand.Read(random[:]); err != nil {
+		return fmt.Errorf("choose a token: %w", err)
 	}
 	// Whatever the call, its first argument is a bad fd or a bad pointer.
-	o.nonce = 1<<63 | uint64(binary.NativeEndian.Uint32(nonce[:]))<<32 | 0xffffffff
+	o.token = 1<<63 | uint64(binary.NativeEndian.Uint32(random[:]))<<32 | 0xffffffff
 
 	constants := cfg.Filter.constants()
 	constants["want_hostname"] = cfg.Hostname
@@ -131,7 +131,7 @@ func (o *object) configure(cfg Config, way Way) error {
 	constants["follow"] = cfg.Filter.FollowChildren
 	constants["use_ring_buffer"] = cfg.Buffer == Ring
 	constants["traced"] = o.syscalls
-	constants["knock"] = o.nonce
+	constants["token"] = o.token
 	for name, value := range constants {
 		if err := o.module.InitGlobalVariable(name, value); err != nil {
 			return fmt.Errorf("set %s: %w", name, err)
@@ -194,7 +194,7 @@ func (o *object) choosePrograms(cfg Config, way Way) error {
 	if o.syscalls == 0 {
 		return errors.New("the kernel has none of these syscalls, or they are shown only with -o wide and -o json")
 	}
-	atEntry := cfg.Latency || cfg.usesSlots() && slices.ContainsFunc(o.traced(), bpf.Syscall.Closes)
+	atEntry := cfg.Latency || cfg.usesSlots() && slices.ContainsFunc(o.traced(), func(s bpf.Syscall) bool { return s.Closes })
 	return errors.Join(
 		o.chooseProgram(bpf.HandlersReturnProgram, way == Kprobe),
 		o.chooseProgram(bpf.HandlersEnterProgram, way == Kprobe && atEntry),
@@ -245,7 +245,7 @@ func (o *object) chooseHandlers(cfg Config, way Way) error {
 	onFunctions, load := way == Fentry || way == Kprobe, way == Fentry
 	for i, s := range bpf.Syscalls {
 		wanted := onFunctions && o.syscalls&(1<<i) != 0
-		atEntry := cfg.Latency || cfg.usesSlots() && s.Closes()
+		atEntry := cfg.Latency || cfg.usesSlots() && s.Closes
 		if found, err := o.chooseHandler(s, bpf.ABI64, wanted, load, atEntry); err != nil {
 			return err
 		} else if wanted && !found {
@@ -257,7 +257,7 @@ func (o *object) chooseHandlers(cfg Config, way Way) error {
 			return err
 		}
 	}
-	bySocketcall := onFunctions && (o.traces("accept") || o.traces("accept4") || o.traces("connect"))
+	bySocketcall := onFunctions && slices.ContainsFunc(o.traced(), func(s bpf.Syscall) bool { return s.Socketcall != 0 })
 	_, err := o.chooseHandler(bpf.Socketcall, bpf.ABI32, bySocketcall, load, cfg.Latency)
 	return err
 }
@@ -429,18 +429,18 @@ func (o *object) attachProgram(program *libbpfgo.BPFProg) error {
 	return err
 }
 
-// knock makes each traced call once, in a way that cannot succeed. The programs
-// hear that the tool is there, begin to send what others do, and leave out what
-// this process does. A program that hears nothing would show nothing.
-func (o *object) knock() error {
+// handshake makes each traced call once with the token, which cannot succeed. The
+// programs learn who the tool is, begin to record what others do, and leave out what
+// this process does. A program that does not answer would record nothing.
+func (o *object) handshake() error {
 	for i, s := range bpf.Syscalls {
 		if o.syscalls&(1<<i) == 0 {
 			continue
 		}
 		// Where the kernel does not know the number, the program for the
-		// tracepoint hears it all the same.
-		_, _, _ = unix.RawSyscall(uintptr(s.Number), uintptr(o.nonce), 0, 0)
-		if atomic.LoadUint32(&o.shared.Heard)&(1<<i) == 0 {
+		// tracepoint answers all the same.
+		_, _, _ = unix.RawSyscall(uintptr(s.Number()), uintptr(o.token), 0, 0)
+		if atomic.LoadUint64(&o.shared.Answered)&(1<<i) == 0 {
 			return fmt.Errorf("the program for %s is attached, but did not run", s.Name)
 		}
 	}

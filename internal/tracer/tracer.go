@@ -183,7 +183,7 @@ func attach(cfg Config, way Way) (_ *Tracer, err error) {
 }
 
 // Start opens the gate: what happens from now on is recorded.
-func (t *Tracer) Start() error { return t.object.knock() }
+func (t *Tracer) Start() error { return t.object.handshake() }
 
 // SetVerdict tells the kernel what a cgroup is, for Filter.IgnoreHost and
 // Filter.OnlyChosen; without them nobody asks. Where there is no room, the cgroup
