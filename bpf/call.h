@@ -83,7 +83,7 @@ static __always_inline bool call_from_registers(struct call *call, const struct 
 
 static __always_inline bool is_traced(const struct call *call)
 {
-	return call->syscall < SYS_COUNT && traced & (1ULL << call->syscall);
+	return call->syscall < SYS_COUNT && cfg.traced & (1ULL << call->syscall);
 }
 
 /* set is one of those in syscalls.h. */

@@ -41,7 +41,7 @@ const enum flag flag_in_btf SEC(".rodata");
 const enum part part_in_btf SEC(".rodata");
 const enum verdict verdict_in_btf SEC(".rodata");
 
-#define WATCHES_CONNECTS (want_details && !only_paths && traced & BIT(connect))
+#define WATCHES_CONNECTS (cfg.want_details && !cfg.only_paths && cfg.traced & BIT(connect))
 
 /* A record with details, or one whose path decides whether it is sent. */
 static __always_inline void send_with_slot(void *ctx, const struct call *call, struct slot *slot,
@@ -60,7 +60,7 @@ static __always_inline void send_with_slot(void *ctx, const struct call *call, s
 		slot->details.ppid = task_read(call->task, real_parent, tgid);
 		if (entry_time)
 			slot->details.latency = slot->event.time - entry_time;
-		if (send_slot(ctx, slot, want_details))
+		if (send_slot(ctx, slot, cfg.want_details))
 			count(lost);
 	}
 	give_back_slot(slot);
@@ -92,7 +92,7 @@ static __always_inline void send_left(void *ctx, const struct call *call,
 {
 	struct slot *slot;
 
-	if (!want_details) {
+	if (!cfg.want_details) {
 		send_event(ctx, call);
 		return;
 	}
@@ -120,7 +120,7 @@ static __always_inline void left_interrupted(void *ctx, __u32 tid, const struct 
 {
 	struct call call = call_from_note(noted, noted->ret);
 
-	if (only_paths || !caller_passes(call.task, pid_tgid_of(call.task)) ||
+	if (cfg.only_paths || !caller_passes(call.task, pid_tgid_of(call.task)) ||
 	    !result_passes(call.ret))
 		count(filtered);
 	else
@@ -130,7 +130,7 @@ static __always_inline void left_interrupted(void *ctx, __u32 tid, const struct 
 
 static __always_inline void answer_handshake(const struct call *call, __u32 pid)
 {
-	if (ARG_0(call->regs, call->abi) != token)
+	if (ARG_0(call->regs, call->abi) != cfg.token)
 		return;
 	shared.tool = pid;
 	shared.answered |= 1ULL << call->syscall;
@@ -164,7 +164,7 @@ static __always_inline int returned(void *ctx, const struct call *call)
 	}
 	if (USES_SLOTS && closes(call))
 		slot = claim_closing(tid, &entry_time);
-	else if (want_latency)
+	else if (cfg.want_latency)
 		entry_time = end_entered(tid);
 	if (is_in(call, IF_CLOSES) && (!slot || call->ret < 0)) {
 		if (slot)
@@ -185,7 +185,7 @@ static __always_inline int called(const struct call *call)
 	__u64 pid_tgid, time;
 	__u32 tid, tool;
 
-	if (!is_traced(call) || !(want_latency || (USES_SLOTS && closes(call))))
+	if (!is_traced(call) || !(cfg.want_latency || (USES_SLOTS && closes(call))))
 		return 0;
 	pid_tgid = pid_tgid_of(call->task);
 	tid = pid_tgid;
@@ -194,7 +194,7 @@ static __always_inline int called(const struct call *call)
 		return 0;
 	if (USES_SLOTS && closes(call)) {
 		note_closing(call, tid);
-	} else if (want_latency) {
+	} else if (cfg.want_latency) {
 		time = bpf_ktime_get_ns();
 		bpf_map_update_elem(&entered, &tid, &time, BPF_ANY);
 	}
@@ -420,7 +420,7 @@ int BPF_PROG(sched_process_exit, struct task_struct *task)
 			left_interrupted(ctx, tid, noted);
 	}
 	/* The last thread; do_exit() has counted it out before. */
-	if (follow && task->signal->live.counter == 0)
+	if (cfg.follow && task->signal->live.counter == 0)
 		bpf_map_delete_elem(&ids, &id);
 	return 0;
 }

@@ -207,8 +207,9 @@ static __always_inline bool describe_opened(struct slot *slot, const struct call
 	bool passes;
 
 	describe_given_path(slot, user_pointer);
-	passes = !only_paths || given_path_passes(slot);
-	if (call->ret >= 0 && (want_file || !passes || slot->details.remarks & REMARK_UNREADABLE))
+	passes = !cfg.only_paths || given_path_passes(slot);
+	if (call->ret >= 0 &&
+	    (cfg.want_file || !passes || slot->details.remarks & REMARK_UNREADABLE))
 		file = file_of(call->task, call->ret);
 	if (file)
 		describe_file(slot, file);
@@ -303,7 +304,7 @@ static __always_inline bool describe(struct slot *slot, const struct call *call)
 		describe_connected(slot, call, d->fd, text, len);
 	else if (is_in(call, MAKES_FD) && call->ret >= 0)
 		describe_made(slot, call);
-	return !only_paths || file_passes(slot);
+	return !cfg.only_paths || file_passes(slot);
 }
 
 /*

@@ -18,12 +18,13 @@ static __always_inline void fill(struct event *e, const struct call *call)
 	e->gid = uid_gid >> 32;
 	e->ret = call->ret;
 	e->kind = KIND_CALL;
-	e->flags = ignore_host && in_initial_pid_namespace(call->task) ? FLAG_INITIAL_PID_NS : 0;
+	e->flags =
+		cfg.ignore_host && in_initial_pid_namespace(call->task) ? FLAG_INITIAL_PID_NS : 0;
 	e->syscall = call->syscall;
 	e->abi = call->abi;
 	copy_comm(e->comm, call->task);
 	e->hostname[0] = '\0';
-	if (want_hostname)
+	if (cfg.want_hostname)
 		copy_hostname(e->hostname, call->task);
 }
 
@@ -60,7 +61,7 @@ static __noinline void perf_event(void *ctx, const struct call *call)
 /* A record of fixed size, the event alone. */
 static __always_inline void send_event(void *ctx, const struct call *call)
 {
-	if (use_ring_buffer) {
+	if (cfg.use_ring_buffer) {
 		struct event *e = bpf_ringbuf_reserve(&ring, sizeof(*e), 0);
 
 		if (!e) {
@@ -83,7 +84,7 @@ static __always_inline long send_slot(void *ctx, struct slot *slot, bool with_de
 		slot->event.flags |= FLAG_DETAILS;
 		size += put_parts(slot);
 	}
-	if (use_ring_buffer) {
+	if (cfg.use_ring_buffer) {
 		long err = bpf_ringbuf_output(&ring, slot, size, BPF_RB_NO_WAKEUP);
 
 		ring_doorbell();

@@ -13,10 +13,10 @@ static __always_inline bool listed(enum id_kind kind, __u32 value)
 {
 	struct id id = {.kind = kind, .value = value};
 
-	if (!only_ids[kind])
+	if (!cfg.only_ids[kind])
 		return true;
-	if (has_one_id[kind])
-		return value == one_id[kind];
+	if (cfg.has_one_id[kind])
+		return value == cfg.one_id[kind];
 	return bpf_map_lookup_elem(&ids, &id);
 }
 
@@ -40,7 +40,7 @@ static __always_inline bool comm_listed(struct task_struct *task)
 /* In one of them or below it. */
 static __always_inline bool cgroup_listed(void)
 {
-	for (__u32 i = 0; i < CGROUPS_MAX && i < only_cgroups; i++)
+	for (__u32 i = 0; i < CGROUPS_MAX && i < cfg.only_cgroups; i++)
 		if (bpf_current_task_under_cgroup(&cgroups, i) == 1)
 			return true;
 	return false;
@@ -70,37 +70,37 @@ static __always_inline bool container_passes(struct task_struct *task)
 {
 	enum verdict verdict;
 
-	if (!only_chosen && !in_initial_pid_namespace(task))
+	if (!cfg.only_chosen && !in_initial_pid_namespace(task))
 		return true;
 	verdict = verdict_of(cgroup_id_of(task));
 	if (verdict == VERDICT_UNKNOWN)
-		return only_chosen || shared.verdicts_complete;
-	return verdict >= (only_chosen ? VERDICT_CHOSEN : VERDICT_CONTAINER);
+		return cfg.only_chosen || shared.verdicts_complete;
+	return verdict >= (cfg.only_chosen ? VERDICT_CHOSEN : VERDICT_CONTAINER);
 }
 
 /* What is known of the caller: the same when a call is entered and returns. */
 static __always_inline bool caller_passes(struct task_struct *task, __u64 pid_tgid)
 {
-	if ((ignore_host || only_chosen) && !container_passes(task))
+	if ((cfg.ignore_host || cfg.only_chosen) && !container_passes(task))
 		return false;
 	if (!listed(ID_PID, pid_tgid >> 32) || !listed(ID_TID, pid_tgid))
 		return false;
-	if (only_ids[ID_UID] || only_ids[ID_GID]) {
+	if (cfg.only_ids[ID_UID] || cfg.only_ids[ID_GID]) {
 		__u64 uid_gid = uid_gid_of(task);
 
 		if (!listed(ID_UID, uid_gid) || !listed(ID_GID, uid_gid >> 32))
 			return false;
 	}
-	if (only_comms && !comm_listed(task))
+	if (cfg.only_comms && !comm_listed(task))
 		return false;
-	return !only_cgroups || cgroup_listed();
+	return !cfg.only_cgroups || cgroup_listed();
 }
 
 static __always_inline bool result_passes(long ret)
 {
-	if (only_failed && ret >= 0)
+	if (cfg.only_failed && ret >= 0)
 		return false;
-	return !only_ids[ID_ERRNO] || (ret < 0 && listed(ID_ERRNO, -ret));
+	return !cfg.only_ids[ID_ERRNO] || (ret < 0 && listed(ID_ERRNO, -ret));
 }
 
 #endif

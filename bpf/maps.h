@@ -3,29 +3,7 @@
 #ifndef COPENCLOSE_MAPS_H
 #define COPENCLOSE_MAPS_H
 
-/*
- * What the tool sets before load. What is false here costs nothing: the
- * verifier knows it and drops the code.
- */
-const volatile bool ignore_host;
-const volatile bool want_hostname;
-const volatile bool want_details;
-const volatile bool want_latency;
-const volatile bool want_file; /* of opens, also the file's own path */
-const volatile bool follow;    /* ids has the children of listed processes, too */
-const volatile bool use_ring_buffer;
-const volatile __u64 traced; /* a bit for each enum syscall */
-const volatile __u64 token;
-
-/* Which filters there are; their lists are in ids, comms, paths and cgroups. */
-const volatile bool only_failed;
-const volatile bool only_ids[ID_ERRNO + 1];   /* by enum id_kind */
-const volatile bool has_one_id[ID_ERRNO + 1]; /* a list of one needs no map */
-const volatile __u32 one_id[ID_ERRNO + 1];
-const volatile bool only_comms;
-const volatile bool only_paths;
-const volatile __u32 only_cgroups; /* how many */
-const volatile bool only_chosen;   /* containers, see enum verdict */
+#include "config.h"
 
 struct shared shared SEC(".data.shared");
 
@@ -62,7 +40,7 @@ struct {
 #define COMPONENT_MAX 256 /* NAME_MAX and the slash before it */
 
 /* Whether calls have slots; without them, only cgroups that are made and removed. */
-#define USES_SLOTS (want_details || only_paths)
+#define USES_SLOTS (cfg.want_details || cfg.only_paths)
 
 struct slot {
 	struct event event;

@@ -25,7 +25,7 @@ enum kind {
 
 /* Bits of event.flags. */
 enum flag {
-	FLAG_INITIAL_PID_NS = 1, /* the caller is in it; only set with config.ignore_host */
+	FLAG_INITIAL_PID_NS = 1, /* the caller is in it; only set with cfg.ignore_host */
 	FLAG_DETAILS = 2,	 /* a struct details follows */
 };
 
@@ -135,7 +135,7 @@ struct socket_part {
  *
  * tool is the thread group that traces, in the initial PID namespace. It is
  * 0, and nothing is sent, until the handshake, which is the tool's first call with
- * config.token as its first argument: so all programs start at once, and the tool
+ * cfg.token as its first argument: so all programs start at once, and the tool
  * is recognised from inside a PID namespace too, where it cannot know this number.
  * answered has a bit for each syscall whose program has seen the token.
  */
@@ -181,6 +181,7 @@ enum id_kind {
 	ID_UID,
 	ID_GID,
 	ID_ERRNO,
+	ID_KINDS,
 };
 
 struct id {

@@ -43,7 +43,7 @@ func TestViewsMatchObject(t *testing.T) {
 	spec := objectBTF(t)
 	for name, view := range map[string]any{
 		"event": Event{}, "details": Details{}, "socket_part": Socket{}, "address": address{}, "shared": Shared{}, "counters": Counters{},
-		"id": ID{}, "comm_prefix": CommPrefix{}, "path_prefix": PathPrefix{}, "verdict_set": VerdictSet{},
+		"id": ID{}, "comm_prefix": CommPrefix{}, "path_prefix": PathPrefix{}, "verdict_set": VerdictSet{}, "config": Config{},
 	} {
 		var c *btf.Struct
 		if err := spec.TypeByName(name, &c); err != nil {
@@ -89,7 +89,7 @@ func TestEnumsMatchObject(t *testing.T) {
 			"TARGET_ANONYMOUS", "TARGET_MEMFD", "TARGET_NAMESPACE"},
 		"remark": {Truncated: "REMARK_TRUNCATED", Unreadable: "REMARK_UNREADABLE", Outcome: "REMARK_OUTCOME",
 			FastOpen: "REMARK_FAST_OPEN"},
-		"id_kind": {PID: "ID_PID", TID: "ID_TID", UID: "ID_UID", GID: "ID_GID", Errno: "ID_ERRNO"},
+		"id_kind": {PID: "ID_PID", TID: "ID_TID", UID: "ID_UID", GID: "ID_GID", Errno: "ID_ERRNO", IDKinds: "ID_KINDS"},
 	} {
 		var c *btf.Enum
 		if err := spec.TypeByName(name, &c); err != nil {

@@ -118,7 +118,7 @@ static __always_inline struct slot *take_closing_slot(const struct call *call, _
 	slot->since = bpf_jiffies64();
 	slot->event.syscall = call->syscall;
 	noted.slot = slot->number;
-	if (want_latency)
+	if (cfg.want_latency)
 		noted.time = bpf_ktime_get_ns();
 	if (!bpf_map_update_elem(&closing, &tid, &noted, BPF_ANY))
 		return slot;
@@ -131,9 +131,11 @@ static __always_inline struct slot *take_closing_slot(const struct call *call, _
 static __noinline __u32 put_socket(struct slot *slot, __u32 text_len)
 {
 	__u32 at = (text_len + 7) & 0x1f8; /* the mask is for the verifier */
+	__u64 *to = (void *)&slot->text[at];
 
-	barrier_var(at);
-	copy_words(__u64, &slot->text[at], &slot->socket, sizeof(slot->socket));
+	/* So that the compiler believes that it is aligned, and copies words. */
+	barrier_var(to);
+	copy_words(__u64, to, &slot->socket, sizeof(slot->socket));
 	return at + sizeof(slot->socket);
 }
 

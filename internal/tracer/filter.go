@@ -45,30 +45,24 @@ func (f *Filter) ids() (ids []bpf.ID) {
 	return ids
 }
 
-// constants are the values of the programs' constants, by name.
-func (f *Filter) constants() map[string]any {
-	var onlyIDs, hasOneID [bpf.IDKinds]bool
-	var oneID [bpf.IDKinds]uint32
+// configure sets the programs' constants.
+func (f *Filter) configure(c *bpf.Config) {
 	for kind, values := range f.lists() {
-		onlyIDs[kind] = len(values) > 0
+		c.OnlyIDs[kind] = len(values) > 0
 		if len(values) == 1 {
-			hasOneID[kind], oneID[kind] = true, values[0]
+			c.HasOneID[kind], c.OneID[kind] = true, values[0]
 		}
 	}
 	if f.FollowChildren || f.Command {
-		onlyIDs[bpf.PID], hasOneID[bpf.PID] = true, false
+		c.OnlyIDs[bpf.PID], c.HasOneID[bpf.PID] = true, false
 	}
-	return map[string]any{
-		"ignore_host":  f.IgnoreHost,
-		"only_failed":  f.Failed,
-		"only_ids":     onlyIDs,
-		"has_one_id":   hasOneID,
-		"one_id":       oneID,
-		"only_comms":   len(f.Comms) > 0,
-		"only_paths":   len(f.Paths) > 0,
-		"only_cgroups": uint32(len(f.Cgroups)),
-		"only_chosen":  f.OnlyChosen,
-	}
+	c.Follow = f.FollowChildren
+	c.IgnoreHost = f.IgnoreHost
+	c.OnlyFailed = f.Failed
+	c.OnlyComms = len(f.Comms) > 0
+	c.OnlyPaths = len(f.Paths) > 0
+	c.OnlyCgroups = uint32(len(f.Cgroups))
+	c.OnlyChosen = f.OnlyChosen
 }
 
 func (f *Filter) usesVerdicts() bool { return f.IgnoreHost || f.OnlyChosen }

@@ -123,19 +123,18 @@ func (o *object) configure(cfg Config, way Way) error {
 	// Whatever the call, its first argument is a bad fd or a bad pointer.
 	o.token = 1<<63 | uint64(binary.NativeEndian.Uint32(random[:]))<<32 | 0xffffffff
 
-	constants := cfg.Filter.constants()
-	constants["want_hostname"] = cfg.Hostname
-	constants["want_details"] = cfg.Details
-	constants["want_latency"] = cfg.Latency
-	constants["want_file"] = cfg.File
-	constants["follow"] = cfg.Filter.FollowChildren
-	constants["use_ring_buffer"] = cfg.Buffer == Ring
-	constants["traced"] = o.syscalls
-	constants["token"] = o.token
-	for name, value := range constants {
-		if err := o.module.InitGlobalVariable(name, value); err != nil {
-			return fmt.Errorf("set %s: %w", name, err)
-		}
+	constants := bpf.Config{
+		Traced:        o.syscalls,
+		Token:         o.token,
+		WantHostname:  cfg.Hostname,
+		WantDetails:   cfg.Details,
+		WantLatency:   cfg.Latency,
+		WantFile:      cfg.File,
+		UseRingBuffer: cfg.Buffer == Ring,
+	}
+	cfg.Filter.configure(&constants)
+	if err := o.module.InitGlobalVariable(bpf.ConfigVariable, constants); err != nil {
+		return fmt.Errorf("set the constants: %w", err)
 	}
 	return o.chooseMaps(cfg)
 }

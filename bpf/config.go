@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The copenclose authors
+
+package bpf
+
+// Config is struct config of config.h: the constants of the programs, which are set
+// before they are loaded. What is false costs nothing, because the verifier drops the
+// code.
+type Config struct {
+	Traced uint64 // a bit for each index of Syscalls
+	Token  uint64 // of the handshake, see Shared
+
+	// Which filters there are; their lists are in IDsMap, CommsMap, PathsMap and
+	// CgroupsMap.
+	OnlyCgroups uint32 // how many
+	OneID       [IDKinds]uint32
+	OnlyIDs     [IDKinds]bool
+	HasOneID    [IDKinds]bool // a list of one needs no map
+	OnlyComms   bool
+	OnlyPaths   bool
+	OnlyChosen  bool // containers, see Verdict
+	OnlyFailed  bool
+	IgnoreHost  bool
+	Follow      bool // IDsMap has the children of listed processes, too
+
+	WantHostname  bool
+	WantDetails   bool
+	WantLatency   bool
+	WantFile      bool // of opens, also the file's own path
+	UseRingBuffer bool
+	_             [3]uint8
+}
+
+// ConfigVariable is the variable in Object that a Config is written to.
+const ConfigVariable = "cfg"

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* SPDX-FileCopyrightText: The copenclose authors */
+#ifndef COPENCLOSE_CONFIG_H
+#define COPENCLOSE_CONFIG_H
+
+#include "record.h"
+
+/*
+ * What the tool sets before load; config.go is the Go half. What is false here costs
+ * nothing: to the verifier it is a constant, and it drops the code.
+ */
+struct config {
+	__u64 traced; /* a bit for each enum syscall */
+	__u64 token;  /* of the handshake, see struct shared */
+
+	/* Which filters there are; their lists are in ids, comms, paths and cgroups. */
+	__u32 only_cgroups; /* how many */
+	__u32 one_id[ID_KINDS];
+	bool only_ids[ID_KINDS];   /* by enum id_kind */
+	bool has_one_id[ID_KINDS]; /* a list of one needs no map */
+	bool only_comms;
+	bool only_paths;
+	bool only_chosen; /* containers, see enum verdict */
+	bool only_failed;
+	bool ignore_host;
+	bool follow; /* ids has the children of listed processes, too */
+
+	bool want_hostname;
+	bool want_details;
+	bool want_latency;
+	bool want_file; /* of opens, also the file's own path */
+	bool use_ring_buffer;
+	__u8 reserved[3];
+};
+
+const volatile struct config cfg;
+
+#endif
