@@ -11,6 +11,7 @@ package attribution
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"github.com/copenclose/copenclose/bpf"
@@ -68,7 +69,7 @@ type Attributor struct {
 	ignoreHost bool
 	choose     bool // events are chosen by their containers,
 	hostChosen bool // and the host is chosen, too
-	filtered   uint64
+	filtered   atomic.Uint64
 }
 
 // Pass returns an Attributor that finds no containers and shows all events.
@@ -136,8 +137,9 @@ func (a *Attributor) Close() {
 	}
 }
 
-// Filtered is how many events were left out here.
-func (a *Attributor) Filtered() uint64 { return a.filtered }
+// Filtered is how many events were left out here. It may be called at any time and
+// from any goroutine.
+func (a *Attributor) Filtered() uint64 { return a.filtered.Load() }
 
 // Record gives the event of a call to the sink, if it is to be shown, and notes what
 // happens to cgroups.
@@ -152,7 +154,7 @@ func (a *Attributor) Record(r *bpf.Record) error {
 	}
 	c, known := a.registry.Lookup(r.CgroupID)
 	if !a.shows(r, c, known) {
-		a.filtered++
+		a.filtered.Add(1)
 		return nil
 	}
 	a.event.Container, a.event.Peer = shown(c, known), nil

@@ -6,13 +6,12 @@
 package cli
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
 	"slices"
 
-	"github.com/spf13/cobra"
+	"github.com/urfave/cli/v2"
 
 	"github.com/copenclose/copenclose/internal/tracer"
 )
@@ -83,7 +82,6 @@ type tool struct {
 	build          Build
 	stdout, stderr *os.File
 	attach         func(tracer.Config) (kernel, error)
-	words          []string // the words before --
 	command        []string // the words after --, nil if there is no --
 }
 
@@ -95,67 +93,68 @@ func (t *tool) main(args []string) (status int) {
 	return statusOf(err)
 }
 
-// run cuts the command line at the first -- before anything reads it: what
-// follows is a program, even if a subcommand has the same name.
+// run cuts the command line at the first -- before anything reads it: what follows is a
+// program, even if a subcommand has the same name.
 func (t *tool) run(args []string) error {
-	t.words = args
-	completes := len(args) > 0 && (args[0] == cobra.ShellCompRequestCmd || args[0] == cobra.ShellCompNoDescRequestCmd)
-	if i := slices.Index(args, "--"); i >= 0 && !completes {
-		t.words, t.command = args[:i], args[i+1:]
+	words := args
+	if i := slices.Index(args, "--"); i >= 0 {
+		words, t.command = args[:i], args[i+1:]
 	}
-	root := t.grammar()
-	root.SetArgs(t.words)
-	c, err := root.ExecuteContextC(context.Background())
-	return t.explain(c, err)
+	commands := t.commands()
+	if len(words) > 0 && words[0] == "help" {
+		words = append(slices.Clone(words[1:]), "--help")
+	}
+	l, err := readLine(words, t.command, commands)
+	_, asked := l.typed["help"]
+	switch {
+	case asked:
+		_, err := fmt.Fprint(t.stdout, help(l.command, commands))
+		return err
+	case err != nil:
+		return err
+	case t.command == nil:
+	case !l.command.Args:
+		return usagef("%s runs no command: see %s --help", l.command.Name, commandPath(l.command, commands[0]))
+	case len(t.command) == 0:
+		return usagef("no command after --")
+	}
+	// urfave/cli sets what the flags are for, and calls the action.
+	one := &cli.App{
+		Name:           l.command.Name,
+		Flags:          l.command.Flags,
+		Action:         l.command.Action,
+		HideHelp:       true,
+		HideVersion:    true,
+		OnUsageError:   func(_ *cli.Context, err error, _ bool) error { return usageError(l.badValue(err)) },
+		ExitErrHandler: func(*cli.Context, error) {},
+		Writer:         t.stdout,
+		ErrWriter:      t.stderr,
+	}
+	return one.Run(append([]string{one.Name}, l.flags...))
 }
 
-// subcommands are in the order of the help.
-func (t *tool) subcommands() []*cobra.Command {
-	return []*cobra.Command{
+// commands returns what can be run, in the order of the help: first what runs without a
+// subcommand's name, then a line for each subcommand. One that runs a command after --
+// has Args set.
+func (t *tool) commands() []*cli.Command {
+	commands := []*cli.Command{
+		t.traceCommand(),
 		t.containersCommand(),
 		t.versionCommand(),
 	}
-}
-
-// grammar returns what the command line can be. The values that the flags set
-// are its own. A subcommand's flags may stand before its name, too.
-func (t *tool) grammar() *cobra.Command {
-	root := t.traceCommand()
-	for _, c := range append(t.subcommands(), root) {
-		// The first word that is neither a flag nor a value ends the flags.
-		c.Flags().SetInterspersed(c != root)
-		c.Flags().SortFlags = false
-		c.Flags().BoolP("help", "h", false, "print this help")
-		if c != root {
-			root.AddCommand(c)
-		}
+	for _, c := range commands {
+		c.Flags = append(c.Flags, category("").toggle(new(bool), "help", "h", "print this help"))
 	}
-	root.SilenceErrors, root.SilenceUsage = true, true
-	root.CompletionOptions.HiddenDefaultCmd = true
-	root.SetHelpFunc(func(c *cobra.Command, _ []string) { _, _ = fmt.Fprint(t.stdout, help(c)) })
-	root.SetOut(t.stdout)
-	root.SetErr(t.stderr)
-	return root
+	return commands
 }
 
-// noArguments refuses words after a subcommand, and a command to trace.
-func (t *tool) noArguments(c *cobra.Command, args []string) error {
-	switch {
-	case len(args) > 0:
-		return usagef("unexpected word %s: see %s --help", quoted(args[0]), c.CommandPath())
-	case t.command != nil:
-		return usagef("%s runs no command: see %s --help", c.Name(), c.CommandPath())
-	}
-	return nil
-}
-
-func (t *tool) versionCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:    "version",
-		Short:  "print the version",
-		Hidden: true,
-		Args:   t.noArguments,
-		RunE:   func(*cobra.Command, []string) error { return t.printVersion() },
+func (t *tool) versionCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "version",
+		Usage:     "print the version",
+		UsageText: "  copenclose version\n",
+		Hidden:    true,
+		Action:    func(*cli.Context) error { return t.printVersion() },
 	}
 }
 

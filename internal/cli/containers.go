@@ -6,9 +6,10 @@ package cli
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
-	"github.com/spf13/cobra"
+	"github.com/urfave/cli/v2"
 
 	"github.com/copenclose/copenclose/internal/container"
 	"github.com/copenclose/copenclose/internal/option"
@@ -25,23 +26,21 @@ const (
 )
 
 // containersCommand returns the subcommand that lists the containers that run.
-func (t *tool) containersCommand() *cobra.Command {
+func (t *tool) containersCommand() *cli.Command {
 	format := option.NewChoice(output.Table, output.JSON)
 	var runtimes Runtimes
-	c := &cobra.Command{
-		Use:         "containers",
-		Short:       "list running containers",
-		Long:        "List the containers that run on this host.",
-		Example:     containersExamples,
-		Annotations: map[string]string{usageKey: containersUsage},
-		Args:        t.noArguments,
-		RunE: func(c *cobra.Command, _ []string) error {
-			return t.listContainers(c.Context(), output.Format(format.Word), runtimes)
+	return &cli.Command{
+		Name:        "containers",
+		Usage:       "list the containers that run",
+		UsageText:   containersUsage,
+		Description: containersExamples,
+		Flags: slices.Concat([]cli.Flag{
+			category("What to show").value(format, "output", "o", "`FORMAT`: table or json (an object a line)"),
+		}, runtimes.flags("How to find names")),
+		Action: func(c *cli.Context) error {
+			return t.listContainers(c.Context, output.Format(format.Word), runtimes)
 		},
 	}
-	under(c, "What to show").value(format, "output", "o", "FORMAT", "table or json (an object a line)")
-	runtimes.addTo(under(c, "How to find names"))
-	return c
 }
 
 // runtimeTimeout is how long a runtime may take to tell the names of its

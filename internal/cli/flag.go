@@ -4,45 +4,26 @@
 package cli
 
 import (
-	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
+	"strings"
+
+	"github.com/urfave/cli/v2"
 )
 
-// headingKey is the annotation of a flag that has the heading over it.
-const headingKey = "heading"
+// category is a heading in the help, over the flags that it makes.
+type category string
 
-// heading adds flags to a command. They stand under its text in the help, in the
-// order in which they are added.
-type heading struct {
-	text string
-	to   *pflag.FlagSet
-}
-
-func under(c *cobra.Command, text string) heading { return heading{text, c.Flags()} }
-
-// toggle adds a flag without a value. A flag has a letter, too, or an empty
-// short.
-func (h heading) toggle(to *bool, name, short, usage string) {
-	h.to.BoolVarP(to, name, short, false, usage)
-	h.mark(name)
-}
-
-// value adds a flag with a value, for which placeholder stands in the help.
-func (h heading) value(to setter, name, short, placeholder, usage string) {
-	h.to.VarP(value{to, placeholder}, name, short, usage)
-	h.mark(name)
-}
-
-func (h heading) mark(name string) {
-	h.to.Lookup(name).Annotations = map[string][]string{headingKey: {h.text}}
-}
-
-// headingOf returns the heading over f, empty for none.
-func headingOf(f *pflag.Flag) string {
-	if h := f.Annotations[headingKey]; len(h) > 0 {
-		return h[0]
+// toggle makes a flag without a value.
+func (c category) toggle(to *bool, name, alias, usage string) cli.Flag {
+	return &cli.BoolFlag{
+		Name: name, Aliases: strings.Fields(alias), Usage: usage, Category: string(c),
+		Destination: to, DisableDefaultText: true,
 	}
-	return ""
+}
+
+// value makes a flag with a value. The word for the value stands in backquotes at the
+// beginning of the usage.
+func (c category) value(to setter, name, alias, usage string) cli.Flag {
+	return &cli.GenericFlag{Name: name, Aliases: strings.Fields(alias), Usage: usage, Category: string(c), Value: &value{setter: to}}
 }
 
 // setter is a value of package option.
@@ -51,17 +32,70 @@ type setter interface {
 	String() string
 }
 
-// value is a setter as pflag has it.
+// value is a setter that remembers what was wrong with it: urfave/cli makes text of the
+// error.
 type value struct {
 	setter
-	placeholder string
+	isSet bool
+	bad   string
+	err   error
 }
 
-// Type returns what stands for the value in the help.
-func (v value) Type() string { return v.placeholder }
+// Set sets the value. urfave/cli sets a flag by its other name to the text that it has
+// by the one: a list is not doubled then.
+func (v *value) Set(s string) error {
+	if v.isSet && s == v.String() {
+		return nil
+	}
+	v.isSet = true
+	if err := v.setter.Set(s); err != nil {
+		v.bad, v.err = s, err
+		return err
+	}
+	return nil
+}
+
+// setterOf returns the value of f, nil if it has none.
+func setterOf(f cli.Flag) setter {
+	if g, ok := f.(*cli.GenericFlag); ok {
+		return g.Value.(*value).setter
+	}
+	return nil
+}
+
+// described is a cli.Flag that says what it is for.
+type described = cli.DocGenerationFlag
+
+// flagNamed returns the flag of c with that name or letter, nil if there is none.
+func flagNamed(c *cli.Command, name string) described {
+	for _, f := range c.Flags {
+		for _, n := range f.Names() {
+			if n == name {
+				return f.(described)
+			}
+		}
+	}
+	return nil
+}
+
+// usageOf returns the word for the value of f, empty if it has none, and the text.
+func usageOf(f described) (placeholder, text string) {
+	quoted := strings.SplitN(f.GetUsage(), "`", 3)
+	if len(quoted) < 3 {
+		return "", f.GetUsage()
+	}
+	if after, ok := strings.CutPrefix(quoted[2], ": "); ok && quoted[0] == "" {
+		return quoted[1], after
+	}
+	return quoted[1], strings.Join(quoted, "")
+}
 
 // given returns the long names of the flags that the command line has.
-func given(c *cobra.Command) (names []string) {
-	c.Flags().Visit(func(f *pflag.Flag) { names = append(names, f.Name) })
+func given(c *cli.Context) (names []string) {
+	for _, f := range c.Command.Flags {
+		if name := f.Names()[0]; c.IsSet(name) {
+			names = append(names, name)
+		}
+	}
 	return names
 }

@@ -7,8 +7,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
+	"github.com/urfave/cli/v2"
 )
 
 const (
@@ -19,48 +18,54 @@ const (
 )
 
 // help returns the help of a command: how it is called, examples, and its flags
-// in their own order under their headings.
-func help(c *cobra.Command) string {
+// in their own order under the headings of their categories. Of the first of commands,
+// it lists the others.
+func help(c *cli.Command, commands []*cli.Command) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s\n\nUsage:\n%s", c.Long, c.Annotations[usageKey])
-	for _, s := range c.Commands() {
-		if s.IsAvailableCommand() && s.Name() != "help" {
-			fmt.Fprintf(&b, "  %-41s %s\n", s.CommandPath()+" [OPTIONS]", s.Short)
+	fmt.Fprintf(&b, "%s.\n\nUsage:\n%s", strings.ToUpper(c.Usage[:1])+c.Usage[1:], c.UsageText)
+	for _, s := range commands[1:] {
+		if c == commands[0] && !s.Hidden {
+			fmt.Fprintf(&b, "  %-41s %s\n", commandPath(s, c)+" [OPTIONS]", s.Usage)
 		}
 	}
-	fmt.Fprintf(&b, "\nExamples:\n%s", c.Example)
-	above := "-"
-	c.Flags().VisitAll(func(f *pflag.Flag) {
-		if f.Hidden {
-			return
+	fmt.Fprintf(&b, "\nExamples:\n%s", c.Description)
+	heading := "-"
+	for _, f := range c.Flags {
+		if !f.(cli.VisibleFlag).IsVisible() {
+			continue
 		}
-		if h := headingOf(f); h != above {
-			above = h
+		if above := f.(cli.CategorizableFlag).GetCategory(); above != heading {
+			heading = above
 			b.WriteString("\n")
-			if h != "" {
-				b.WriteString(h + ":\n")
+			if heading != "" {
+				b.WriteString(heading + ":\n")
 			}
 		}
-		b.WriteString(flagHelp(f))
-	})
+		b.WriteString(flagHelp(f.(described)))
+	}
 	return b.String()
 }
 
-// usageKey is the annotation of a command that has the lines under Usage.
-const usageKey = "usage"
+// commandPath returns how c is called.
+func commandPath(c, trace *cli.Command) string {
+	if c == trace {
+		return c.Name
+	}
+	return trace.Name + " " + c.Name
+}
 
 // flagHelp returns the lines of a flag.
-func flagHelp(f *pflag.Flag) string {
-	left := "      --" + f.Name
-	if f.Shorthand != "" {
-		left = fmt.Sprintf("  -%s, --%s", f.Shorthand, f.Name)
+func flagHelp(f described) string {
+	left := "      --" + f.Names()[0]
+	if len(f.Names()) > 1 {
+		left = fmt.Sprintf("  -%s, --%s", f.Names()[1], f.Names()[0])
 	}
-	usage := f.Usage
-	if v, ok := f.Value.(value); ok {
-		left += " " + v.placeholder
-		if f.DefValue != "" {
-			usage += " (default: " + f.DefValue + ")"
-		}
+	placeholder, usage := usageOf(f)
+	if placeholder != "" {
+		left += " " + placeholder
+	}
+	if v := setterOf(f.(cli.Flag)); v != nil && v.String() != "" {
+		usage += " (default: " + v.String() + ")"
 	}
 
 	var b strings.Builder

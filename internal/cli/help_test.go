@@ -10,8 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
+	"github.com/urfave/cli/v2"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -56,15 +55,12 @@ func TestHelpOfSubcommand(t *testing.T) {
 
 // everyFlag calls visit for the flags of a trace and of the subcommands that the
 // help shows.
-func everyFlag(visit func(c *cobra.Command, f *pflag.Flag)) {
-	root := (&tool{}).grammar()
-	for _, c := range append(root.Commands(), root) {
-		if c == root || c.IsAvailableCommand() {
-			c.Flags().VisitAll(func(f *pflag.Flag) {
-				if !f.Hidden {
-					visit(c, f)
-				}
-			})
+func everyFlag(visit func(c *cli.Command, f cli.Flag)) {
+	for _, c := range (&tool{}).commands() {
+		for _, f := range c.Flags {
+			if !c.Hidden && f.(cli.VisibleFlag).IsVisible() {
+				visit(c, f)
+			}
 		}
 	}
 }
@@ -72,24 +68,27 @@ func everyFlag(visit func(c *cobra.Command, f *pflag.Flag)) {
 // Every flag is in the README.
 func TestReadmeHasEveryFlag(t *testing.T) {
 	readme := readme(t)
-	everyFlag(func(c *cobra.Command, f *pflag.Flag) {
-		if !strings.Contains(readme, "`--"+f.Name) && !strings.Contains(readme, ", --"+f.Name) {
-			t.Errorf("README.md does not have --%s of %s", f.Name, c.Name())
-		}
-		if f.Shorthand != "" && !strings.Contains(readme, "`-"+f.Shorthand) && !strings.Contains(readme, ", -"+f.Shorthand) {
-			t.Errorf("README.md does not have -%s of %s", f.Shorthand, c.Name())
+	everyFlag(func(c *cli.Command, f cli.Flag) {
+		for _, name := range f.Names() {
+			dashes := "--"
+			if len(name) == 1 {
+				dashes = "-"
+			}
+			if !strings.Contains(readme, "`"+dashes+name) && !strings.Contains(readme, ", "+dashes+name) {
+				t.Errorf("README.md does not have %s%s of %s", dashes, name, c.Name)
+			}
 		}
 	})
 }
 
 // The headings of a trace's flags stand in the README's order.
-func TestReadmeHasHeadings(t *testing.T) {
+func TestReadmeHasCategories(t *testing.T) {
 	readme, at := readme(t), 0
-	everyFlag(func(c *cobra.Command, f *pflag.Flag) {
-		if c.HasParent() || headingOf(f) == "" {
+	everyFlag(func(c *cli.Command, f cli.Flag) {
+		text, _, _ := strings.Cut(f.(cli.CategorizableFlag).GetCategory(), " (")
+		if c.Name != "copenclose" || text == "" {
 			return
 		}
-		text, _, _ := strings.Cut(headingOf(f), " (")
 		found := strings.Index(readme, "\n| "+text+" | |\n")
 		if found < at {
 			t.Fatalf("README.md has %q at %d, after one at %d", text, found, at)

@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/spf13/cobra"
+	"github.com/urfave/cli/v2"
 
 	"github.com/copenclose/copenclose/internal/attribution"
 	"github.com/copenclose/copenclose/internal/option"
@@ -41,12 +41,9 @@ func newOptions() *Options {
 	}
 }
 
-// addTo adds the flags that set the options, in the order of the help.
-func (o *Options) addTo(c *cobra.Command) {
-	o.Select.addTo(c)
-	o.Look.addTo(c)
-	o.Until.addTo(c)
-	o.Kernel.addTo(c)
+// Flags returns the flags that set the options, in the order of the help.
+func (o *Options) Flags() []cli.Flag {
+	return slices.Concat(o.Select.Flags(), o.Look.Flags(), o.Until.Flags(), o.Kernel.Flags())
 }
 
 // Select says what is traced.
@@ -54,7 +51,8 @@ type Select struct {
 	IgnoreHost bool
 	Containers option.Containers
 	Syscalls   option.Syscalls
-	PIDs, TIDs option.Tasks
+	PIDs       option.Processes
+	TIDs       option.Threads
 	UIDs       option.Users
 	GIDs       option.Groups
 	Follow     bool
@@ -65,21 +63,24 @@ type Select struct {
 	Errnos     option.Errnos
 }
 
-func (s *Select) addTo(c *cobra.Command) {
-	what := under(c, "What to trace (values of a list: any; different options: all must match)")
-	what.toggle(&s.IgnoreHost, "ignore-host-ns", "I", "leave out the host, show only containers")
-	what.value(&s.Containers, "container", "c", "LIST", "names, id prefixes, hostnames, pods or images, with * and ?; !PATTERN leaves out")
-	what.value(&s.Syscalls, "syscall", "s", "LIST", "open, accept, connect, close (groups), or syscalls; !NAME leaves out")
-	what.value(&s.PIDs, "pid", "p", "LIST", "process ids as the host numbers them")
-	what.toggle(&s.Follow, "follow", "f", "with --pid: also all descendants")
-	what.value(&s.Comms, "comm", "n", "LIST", "thread names, or beginnings like ngin*")
-	what.value(&s.UIDs, "uid", "u", "LIST", "user ids")
-	what.value(&s.GIDs, "gid", "g", "LIST", "group ids")
-	what.toggle(&s.Failed, "failed", "x", "only calls that failed")
-	what.value(&s.Errnos, "errno", "", "LIST", "only calls that failed with these errors, like ENOENT")
-	what.value(&s.Paths, "path", "", "LIST", "paths that begin so")
-	what.value(&s.Cgroups, "cgroup", "", "LIST", "cgroup v2 ids or paths, with all below")
-	what.value(&s.TIDs, "tid", "", "LIST", "thread ids")
+// Flags returns the flags that set s.
+func (s *Select) Flags() []cli.Flag {
+	what := category("What to trace (values of a list: any; different options: all must match)")
+	return []cli.Flag{
+		what.toggle(&s.IgnoreHost, "ignore-host-ns", "I", "leave out the host, show only containers"),
+		what.value(&s.Containers, "container", "c", "`LIST`: names, id prefixes, hostnames, pods or images, with * and ?; !PATTERN leaves out"),
+		what.value(&s.Syscalls, "syscall", "s", "`LIST`: open, accept, connect, close (groups), or syscalls; !NAME leaves out"),
+		what.value(&s.PIDs, "pid", "p", "`LIST`: process ids as the host numbers them"),
+		what.toggle(&s.Follow, "follow", "f", "with --pid: also all descendants"),
+		what.value(&s.Comms, "comm", "n", "`LIST`: thread names, or beginnings like ngin*"),
+		what.value(&s.UIDs, "uid", "u", "`LIST`: user ids"),
+		what.value(&s.GIDs, "gid", "g", "`LIST`: group ids"),
+		what.toggle(&s.Failed, "failed", "x", "only calls that failed"),
+		what.value(&s.Errnos, "errno", "", "`LIST`: only calls that failed with these errors, like ENOENT"),
+		what.value(&s.Paths, "path", "", "`LIST`: paths that begin so"),
+		what.value(&s.Cgroups, "cgroup", "", "`LIST`: cgroup v2 ids or paths, with all below"),
+		what.value(&s.TIDs, "tid", "", "`LIST`: thread ids"),
+	}
 }
 
 // choosesContainers reports whether events are chosen by their containers.
@@ -91,8 +92,8 @@ func (s *Select) filter() tracer.Filter {
 		IgnoreHost:     s.IgnoreHost,
 		OnlyChosen:     s.choosesContainers(),
 		Failed:         s.Failed,
-		PIDs:           s.PIDs,
-		TIDs:           s.TIDs,
+		PIDs:           s.PIDs.Tasks,
+		TIDs:           s.TIDs.Tasks,
 		Errnos:         s.Errnos,
 		Comms:          s.Comms,
 		Paths:          s.Paths,
@@ -123,16 +124,19 @@ type Look struct {
 	NoHeader  bool
 }
 
-func (l *Look) addTo(c *cobra.Command) {
-	look := under(c, "What to show")
-	look.value(l.Format, "output", "o", "FORMAT", "table, wide (more columns) or json (an object a line)")
-	look.toggle(&l.CgroupID, "use-cgv2", "C", "show containers by cgroup v2 id instead of hostname")
-	look.value(&l.Columns, "columns", "", "LIST", "columns to show (--columns help lists them)")
-	look.toggle(&l.Latency, "latency", "", "show how long calls took")
-	look.toggle(&l.FullPath, "full-path", "", "in tables, of opens show the absolute path of the file, not the path as given; JSON has both")
-	look.value(l.Time, "time", "", "STYLE", "utc, local, unix or delta (to the event before)")
-	look.value(l.Precision, "timestamp-precision", "", "UNIT", "last digit of times: s, ms, us or ns")
-	look.toggle(&l.NoHeader, "no-header", "", "leave out the header")
+// Flags returns the flags that set l.
+func (l *Look) Flags() []cli.Flag {
+	look := category("What to show")
+	return []cli.Flag{
+		look.value(l.Format, "output", "o", "`FORMAT`: table, wide (more columns) or json (an object a line)"),
+		look.toggle(&l.CgroupID, "use-cgv2", "C", "show containers by cgroup v2 id instead of hostname"),
+		look.value(&l.Columns, "columns", "", "`LIST`: columns to show (--columns help lists them)"),
+		look.toggle(&l.Latency, "latency", "", "show how long calls took"),
+		look.toggle(&l.FullPath, "full-path", "", "in tables, of opens show the absolute path of the file, not the path as given; JSON has both"),
+		look.value(l.Time, "time", "", "`STYLE`: utc, local, unix or delta (to the event before)"),
+		look.value(l.Precision, "timestamp-precision", "", "`UNIT`: last digit of times: s, ms, us or ns"),
+		look.toggle(&l.NoHeader, "no-header", "", "leave out the header"),
+	}
 }
 
 // Until says when the trace ends.
@@ -141,10 +145,13 @@ type Until struct {
 	Count    option.Count
 }
 
-func (u *Until) addTo(c *cobra.Command) {
-	until := under(c, "When to stop")
-	until.value(&u.Duration, "duration", "d", "TIME", "after a time like 10s or 5m; a bare number is seconds")
-	until.value(&u.Count, "count", "", "N", "after N events were shown")
+// Flags returns the flags that set u.
+func (u *Until) Flags() []cli.Flag {
+	until := category("When to stop")
+	return []cli.Flag{
+		until.value(&u.Duration, "duration", "d", "`TIME`: after a time like 10s or 5m; a bare number is seconds"),
+		until.value(&u.Count, "count", "", "`N`: after N events were shown"),
+	}
 }
 
 // Kernel says how the trace is made.
@@ -157,15 +164,18 @@ type Kernel struct {
 	ReadyFile      option.Path // created once every program is attached
 }
 
-func (k *Kernel) addTo(c *cobra.Command) {
-	how := under(c, "How to trace (rarely needed)")
-	how.toggle(&k.Quiet, "quiet", "q", "print only errors and losses on stderr")
-	how.toggle(&k.Verbose, "verbose", "v", "log each step and libbpf's messages to stderr")
-	k.Runtimes.addTo(how)
-	how.value(k.Way, "attach", "", "WAY", "auto (what misses no call here), fentry or kprobe (to the syscall handlers), tracepoint or perf (to sys_exit)")
-	how.value(k.Buffer, "buffer", "", "KIND", "buffer from the kernel: auto, ring (5.8 and later) or perf")
-	how.value(&k.BufferSize, "buffer-size", "", "SIZE", "like 8M, rounded up to a power of two; with perf, per CPU")
-	how.value(&k.ReadyFile, "ready-file", "", "FILE", "create FILE once every program is attached")
+// Flags returns the flags that set k.
+func (k *Kernel) Flags() []cli.Flag {
+	how := category("How to trace (rarely needed)")
+	return slices.Concat([]cli.Flag{
+		how.toggle(&k.Quiet, "quiet", "q", "print only errors and losses on stderr"),
+		how.toggle(&k.Verbose, "verbose", "v", "log each step and libbpf's messages to stderr"),
+	}, k.Runtimes.flags(how), []cli.Flag{
+		how.value(k.Way, "attach", "", "`WAY`: auto (what misses no call here), fentry or kprobe (to the syscall handlers), tracepoint or perf (to sys_exit)"),
+		how.value(k.Buffer, "buffer", "", "`KIND`: buffer from the kernel: auto, ring (5.8 and later) or perf"),
+		how.value(&k.BufferSize, "buffer-size", "", "`SIZE`: like 8M, rounded up to a power of two; with perf, per CPU"),
+		how.value(&k.ReadyFile, "ready-file", "", "`FILE`: create FILE once every program is attached"),
+	})
 }
 
 // Runtimes says which container runtimes are asked for names.
@@ -174,9 +184,11 @@ type Runtimes struct {
 	None    bool
 }
 
-func (r *Runtimes) addTo(h heading) {
-	h.value(&r.Sockets, "runtime-socket", "", "LIST", "ask these for names (sockets with Docker's API or CRI), instead of those that are found")
-	h.toggle(&r.None, "no-runtime", "", "ask no container runtime for names")
+func (r *Runtimes) flags(c category) []cli.Flag {
+	return []cli.Flag{
+		c.value(&r.Sockets, "runtime-socket", "", "`LIST`: ask these for names (sockets with Docker's API or CRI), instead of those that are found"),
+		c.toggle(&r.None, "no-runtime", "", "ask no container runtime for names"),
+	}
 }
 
 // lines returns l as the output has it.
@@ -251,8 +263,8 @@ func (o *Options) conflict() error {
 		{o.Look.CgroupID && len(o.Look.Columns) > 0, "--use-cgv2 and --columns exclude each other: cgroupid is a column"},
 		{o.Kernel.Quiet && o.Kernel.Verbose, "--quiet and --verbose exclude each other"},
 		{o.Kernel.Runtimes.None && len(o.Kernel.Runtimes.Sockets) > 0, "--no-runtime and --runtime-socket exclude each other"},
-		{o.Select.Follow && len(o.Select.PIDs) == 0, "--follow needs --pid"},
-		{len(o.Command) > 0 && len(o.Select.PIDs) > 0, "--pid and a command exclude each other"},
+		{o.Select.Follow && len(o.Select.PIDs.Tasks) == 0, "--follow needs --pid"},
+		{len(o.Command) > 0 && len(o.Select.PIDs.Tasks) > 0, "--pid and a command exclude each other"},
 	} {
 		if c.there {
 			return usagef("%s", c.message)

@@ -12,7 +12,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/spf13/cobra"
+	"github.com/urfave/cli/v2"
 
 	"github.com/copenclose/copenclose/internal/container"
 	"github.com/copenclose/copenclose/internal/option"
@@ -26,12 +26,20 @@ func parse(t *testing.T, args string) *Options {
 	o := newOptions()
 	words, command, _ := strings.Cut(args, "-- ")
 	o.Command = strings.Fields(command)
-	c := &cobra.Command{}
-	o.addTo(c)
-	if err := c.ParseFlags(strings.Fields(words)); err != nil {
+	app := cli.App{
+		Flags: o.Flags(),
+		Action: func(c *cli.Context) error {
+			o.given = given(c)
+			return nil
+		},
+	}
+	l, err := readLine(strings.Fields(words), nil, []*cli.Command{{Flags: o.Flags()}})
+	if err != nil {
 		t.Fatalf("%s: %v", args, err)
 	}
-	o.given = given(c)
+	if err := app.Run(append([]string{"copenclose"}, l.flags...)); err != nil {
+		t.Fatalf("%s: %v", args, err)
+	}
 	return o
 }
 

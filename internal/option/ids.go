@@ -15,16 +15,15 @@ import (
 	"github.com/copenclose/copenclose/internal/names"
 )
 
-// Tasks is a List of processes or threads, by their ids.
+// Tasks is the ids of processes or threads.
 type Tasks []uint32
 
-// Set adds the ids of s.
-func (n *Tasks) Set(s string) error {
-	return eachWord(s, func(word string) error {
+func (n *Tasks) add(list string, notID string) error {
+	return eachWord(list, func(word string) error {
 		id, err := strconv.ParseInt(word, 10, 32)
 		switch {
 		case err != nil:
-			return fmt.Errorf(`not a process id; for a name: -n %s, or -p "$(pidof %[1]s)"`, word)
+			return fmt.Errorf(notID, word)
 		case id <= 0:
 			return errNotPositive
 		}
@@ -33,11 +32,25 @@ func (n *Tasks) Set(s string) error {
 	})
 }
 
+// Processes is a List of processes, by their ids.
+type Processes struct{ Tasks }
+
+// Set adds the ids of s.
+func (p *Processes) Set(s string) error {
+	return p.add(s, `not a process id; for a name: -n %s, or -p "$(pidof %[1]s)"`)
+}
+
+// Threads is a List of threads, by their ids.
+type Threads struct{ Tasks }
+
+// Set adds the ids of s.
+func (p *Threads) Set(s string) error { return p.add(s, "not a thread id; for a name: -n %s") }
+
 func (n *Tasks) String() string { return joined(*n) }
 
 // Missing returns those that there are not. Ids are those of this process's PID
 // namespace here.
-func (n Tasks) Missing() (missing []uint32) {
+func (n Tasks) Missing() (missing Tasks) {
 	for _, id := range n {
 		if errors.Is(unix.Kill(int(id), 0), unix.ESRCH) {
 			missing = append(missing, id)

@@ -161,4 +161,19 @@ func (c *Containers) Set(s string) (err error) {
 	return err
 }
 
+// Each returns what a container must be like to match one pattern, by pattern. Those
+// that leave out are not among them.
+func (c *Containers) Each() map[string]func(*container.Container) bool {
+	each := make(map[string]func(*container.Container) bool)
+	for _, list := range c.patterns {
+		for pattern := range strings.SplitSeq(list, ",") {
+			pattern = strings.TrimSpace(pattern)
+			if match, err := container.Match([]string{pattern}); err == nil && !strings.HasPrefix(pattern, "!") {
+				each[pattern] = match
+			}
+		}
+	}
+	return each
+}
+
 func (c *Containers) String() string { return strings.Join(c.patterns, ",") }

@@ -9,6 +9,7 @@ import (
 	"bytes"
 	"io"
 	"slices"
+	"sync/atomic"
 
 	"github.com/copenclose/copenclose/bpf"
 	"github.com/copenclose/copenclose/internal/stream"
@@ -106,7 +107,7 @@ type Writer struct {
 	header int    // lines at the start of buffer that are no events
 	events uint64 // lines after them
 	taken  uint64
-	shown  uint64
+	shown  atomic.Uint64
 }
 
 // NewWriter returns what writes lines to out. The first Flush writes the header, also
@@ -159,7 +160,7 @@ func (w *Writer) Flush() error {
 	if n < len(w.buffer) {
 		written = uint64(max(bytes.Count(w.buffer[:n], newline)-w.header, 0))
 	}
-	w.shown += written
+	w.shown.Add(written)
 	w.header, w.events, w.buffer = 0, 0, w.buffer[:0]
 	return err
 }
@@ -168,6 +169,6 @@ func (w *Writer) Flush() error {
 func (w *Writer) Close() error { return nil }
 
 // Shown is how many events were written, and Unwritten how many were taken whose lines
-// could not be.
-func (w *Writer) Shown() uint64     { return w.shown }
-func (w *Writer) Unwritten() uint64 { return w.taken - w.shown }
+// could not be. Shown may be called at any time and from any goroutine.
+func (w *Writer) Shown() uint64     { return w.shown.Load() }
+func (w *Writer) Unwritten() uint64 { return w.taken - w.shown.Load() }

@@ -260,7 +260,7 @@ func (t *tool) count(name string) (ours, all int, err error) {
 	}
 }
 
-var summaryLine = regexp.MustCompile(`(\d+) events shown, (\d+) filtered, (\d+) lost`)
+var summaryLine = regexp.MustCompile(`(\d+) events? shown, (\d+) filtered, (\d+) lost`)
 
 // lost is what copenclose says in its summary that it lost, -1 for other tools.
 func (t *tool) lost() int {

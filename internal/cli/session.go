@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The copenclose authors
+
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/copenclose/copenclose/bpf"
+	"github.com/copenclose/copenclose/internal/attribution"
+	"github.com/copenclose/copenclose/internal/cgroup"
+	"github.com/copenclose/copenclose/internal/command"
+	"github.com/copenclose/copenclose/internal/option"
+	"github.com/copenclose/copenclose/internal/stream"
+	"github.com/copenclose/copenclose/internal/tracer"
+)
+
+// kernel is what a session needs of a tracer.Tracer.
+type kernel interface {
+	stream.Source
+	attribution.Verdicts
+	Start() error
+	Way() tracer.Way
+	Misses() string
+	Buffer() tracer.BufferKind
+	Syscalls() []bpf.Syscall
+	WakeOn(fd int)
+	Close()
+}
+
+// session is what every subcommand that traces does, whatever its sink makes of the
+// events. Its methods are called in their order here.
+type session struct {
+	tool *tool
+	request
+	options    *Options
+	sink       stream.Sink
+	command    *command.Command // nil for none
+	chosen     *chosen          // nil where containers are not chosen
+	cgroups    *cgroup.Tree     // nil where --cgroup is not given
+	remark     *log.Logger
+	kernel     kernel
+	attributor *attribution.Attributor
+}
+
+// newSession finds out what is wrong with the command line before anything is done.
+// The session must be closed also after an error.
+func (t *tool) newSession(o *Options, sink stream.Sink) (s *session, err error) {
+	s = &session{tool: t, options: o, sink: sink, remark: log.New(t.stderr, "copenclose: ", 0)}
+	if o.Kernel.Quiet {
+		s.remark.SetOutput(io.Discard)
+	}
+	if s.request, err = o.resolve(sink.Needs()); err != nil {
+		return s, err
+	}
+	if err := s.findCgroups(o.Select.Cgroups); err != nil {
+		return s, usageError(err)
+	}
+	if err := o.Select.lookUp(&s.tracer.Filter); err != nil {
+		return s, usageError(err)
+	}
+	if err := s.checkTasks(); err != nil {
+		return s, err
+	}
+	if len(o.Command) > 0 {
+		if s.command, err = command.Find(o.Command, t.stderr); err != nil {
+			return s, &exitError{command.StatusOf(err), err}
+		}
+	}
+	if s.attribution.Choose != nil {
+		s.chosen = watch(&o.Select.Containers, s.attribution.Choose)
+		s.attribution.Choose = s.chosen.match
+	}
+	return s, nil
+}
+
+// findCgroups has the tracer trace only these cgroups, if there are any.
+func (s *session) findCgroups(idsOrPaths []string) (err error) {
+	if len(idsOrPaths) == 0 {
+		return nil
+	}
+	if s.cgroups, err = cgroup.Open(); err != nil {
+		return fmt.Errorf("--cgroup: %w", err)
+	}
+	for _, word := range idsOrPaths {
+		dir, err := s.cgroups.Directory(word)
+		if err != nil {
+			return fmt.Errorf("--cgroup %s: %w", word, err)
+		}
+		s.tracer.Filter.Cgroups = append(s.tracer.Filter.Cgroups, dir)
+	}
+	return nil
+}
+
+// checkTasks fails if none of the processes or threads to trace is there, and says
+// which of several are not. It cannot know where ids are not those of the host.
+func (s *session) checkTasks() error {
+	if !inInitialPIDNamespace() {
+		return nil
+	}
+	for _, of := range []struct {
+		kind  string
+		tasks option.Tasks
+	}{{"process", s.options.Select.PIDs.Tasks}, {"thread", s.options.Select.TIDs.Tasks}} {
+		missing := of.tasks.Missing()
+		if len(missing) == 0 {
+			continue
+		}
+		if len(missing) == len(of.tasks) {
+			return fmt.Errorf("no %s %s", of.kind, &missing)
+		}
+		s.remark.Printf("no %s %s", of.kind, &missing)
+	}
+	return nil
+}
+
+// initialPIDNamespace is PROC_PID_INIT_INO of include/linux/proc_ns.h.
+const initialPIDNamespace = "pid:[4026531836]"
+
+func inInitialPIDNamespace() bool {
+	namespace, err := os.Readlink("/proc/self/ns/pid")
+	return err == nil && namespace == initialPIDNamespace
+}
+
+// load attaches the programs, which send nothing before start.
+func (s *session) load() error {
+	if s.options.Kernel.Verbose {
+		s.tracer.Log = log.New(s.tool.stderr, "", log.Ltime|log.Lmicroseconds)
+	}
+	// What comes with an error is an interface with no tracer in it, which is not nil.
+	k, err := s.tool.attach(s.tracer)
+	if err != nil {
+		return err
+	}
+	s.kernel = k
+	return nil
+}
+
+// attribute puts the attribution between the kernel and the sink.
+func (s *session) attribute() (err error) {
+	s.attributor = attribution.Pass(s.sink)
+	if !s.tracer.Cgroups {
+		return nil
+	}
+	s.attribution.Note = func(note string) { s.remark.Print(note) }
+	attributor, err := attribution.New(s.sink, s.kernel, attribution.OpenRegistry, s.attribution)
+	switch {
+	case err == nil:
+		s.attributor = attributor
+	case s.attribution.Choose != nil:
+		return fmt.Errorf("choose containers: %w", err)
+	default:
+		s.remark.Printf("cannot read cgroups; containers are told apart by PID namespace only: %v", err)
+	}
+	return nil
+}
+
+// start opens the gate in the kernel, and says so.
+func (s *session) start() error {
+	if err := s.kernel.Start(); err != nil {
+		return err
+	}
+	var names []string
+	for _, y := range s.kernel.Syscalls() {
+		names = append(names, y.Name)
+	}
+	s.remark.Printf("tracing %s (%s, %s buffer)", strings.Join(names, ", "), s.kernel.Way(), s.kernel.Buffer())
+	if why := s.kernel.Misses(); why != "" {
+		s.remark.Printf("calls can be missed with --attach %s, because this kernel can preempt its own code: %s", s.kernel.Way(), why)
+	}
+	if s.chosen != nil {
+		s.chosen.remark(s.remark, s.options.Kernel.Runtimes.None)
+	}
+	if path := string(s.options.Kernel.ReadyFile); path != "" {
+		if err := os.WriteFile(path, nil, 0o644); err != nil {
+			return fmt.Errorf("create the ready file: %w", err)
+		}
+	}
+	return nil
+}
+
+// run traces until ctx is done, the time is over or, if there is one, the command
+// has ended.
+func (s *session) run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if d := time.Duration(s.options.Until.Duration); d > 0 {
+		ctx, cancel = context.WithTimeout(ctx, d)
+		defer cancel()
+	}
+	if s.command != nil {
+		if err := s.command.Start(cancel); err != nil {
+			return &exitError{command.StatusOf(err), err}
+		}
+	}
+	s.kernel.WakeOn(int(s.tool.stdout.Fd()))
+	defer every(time.Second, s.warnOfLosses())()
+	return s.kernel.Run(ctx, s.attributor)
+}
+
+// every calls do again and again on a goroutine of its own, until stop is called.
+func every(d time.Duration, do func()) (stop func()) {
+	done, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		tick := time.NewTicker(d)
+		defer tick.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-tick.C:
+				do()
+			}
+		}
+	}()
+	return func() {
+		close(done)
+		<-stopped
+	}
+}
+
+// warnOfLosses returns a function that says on stderr how many events were lost since
+// it last did. Losses happen when the reader is held up, which is why the reader does
+// not say it.
+func (s *session) warnOfLosses() func() {
+	var before uint64
+	return func() {
+		if counts, err := s.kernel.Counts(); err == nil && counts.Lost > before {
+			fmt.Fprintf(s.tool.stderr, "copenclose: lost %d events\n", counts.Lost-before)
+			before = counts.Lost
+		}
+	}
+}
+
+// commandTimeout is how long a command may take to end when it is asked to.
+const commandTimeout = 5 * time.Second
+
+// endCommand ends the command if the session ends before it, and returns the status
+// to exit with: that of the command, if it ended by itself or because ctx was
+// canceled by a signal, which is meant for both.
+func (s *session) endCommand(ctx context.Context) (status int) {
+	if s.command == nil {
+		return 0
+	}
+	status, byItself := s.command.Ended()
+	if byItself {
+		return status
+	}
+	if err := s.command.End(commandTimeout); err != nil {
+		fmt.Fprintln(s.tool.stderr, "copenclose:", err)
+		return 0
+	}
+	if status, _ = s.command.Ended(); errors.Is(context.Cause(ctx), errSignal) {
+		return status
+	}
+	return 0
+}
+
+// close ends the attribution first, which sets verdicts in the kernel.
+func (s *session) close() {
+	if s.attributor != nil {
+		s.attributor.Close()
+	}
+	if s.kernel != nil {
+		s.kernel.Close()
+	}
+	s.cgroups.Close()
+}
