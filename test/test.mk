@@ -28,7 +28,7 @@ test: ## Install what is missing and run every test
 
 .PHONY: test-deps
 test-deps: ## Install what the tests need (Debian packages)
-	$(Q)$(SUDO) packaging/install-missing gcc-multilib clang-format shellcheck docker.io debootstrap \
+	$(Q)$(SUDO) packaging/install-missing $(PACKAGES32) clang-format shellcheck docker.io debootstrap \
 		busybox-static curl git python3 strace reuse
 
 .PHONY: test-unit
