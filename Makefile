@@ -21,6 +21,7 @@ OBJECT  := bpf/copenclose.bpf.$(GOARCH).o.gz
 
 include libbpf/libbpf.mk
 include vmlinux/vmlinux.mk
+include bpf/bpf.mk
 include test/test.mk
 include $(wildcard test/*/*.mk)
 include $(wildcard packaging/packaging.mk)
