@@ -44,7 +44,7 @@ type Registry interface {
 	Lookup(cgroup uint64) (c *stream.Container, known bool)
 	Made(cgroup uint64, path string)
 	Removed(cgroup uint64)
-	Settle(context.Context) error
+	WaitForNames(context.Context) error
 	Warning() error
 	Close()
 }
@@ -85,7 +85,7 @@ const namesTimeout = 2 * time.Second
 func New(sink stream.Sink, v Verdicts, open Open, cfg Config) (*Attributor, error) {
 	a := &Attributor{sink: sink, ignoreHost: cfg.IgnoreHost, choose: cfg.Choose != nil}
 	a.hostChosen = a.choose && cfg.Choose(nil)
-	found := container.Config{Sockets: cfg.Sockets, NoNames: !cfg.Names, Note: cfg.Note, Choose: cfg.Choose}
+	found := container.Config{Sockets: cfg.Sockets, NoNames: !cfg.Names, Follow: true, Note: cfg.Note, Choose: cfg.Choose}
 	if a.ignoreHost || a.choose {
 		// Only the registry sets and forgets verdicts, in the order of what happens
 		// to a cgroup.
@@ -106,7 +106,7 @@ func New(sink stream.Sink, v Verdicts, open Open, cfg Config) (*Attributor, erro
 		// that does not answer is noted by the registry.
 		ctx, cancel := context.WithTimeout(context.Background(), namesTimeout)
 		defer cancel()
-		_ = registry.Settle(ctx)
+		_ = registry.WaitForNames(ctx)
 	}
 	if warning := registry.Warning(); warning != nil {
 		cfg.Note(warning.Error())

@@ -53,7 +53,7 @@ func (c *cgroups) Made(id uint64, path string) {
 	c.did = append(c.did, fmt.Sprint("made ", id, " ", path))
 }
 func (c *cgroups) Removed(id uint64) { c.did = append(c.did, fmt.Sprint("removed ", id)) }
-func (c *cgroups) Settle(context.Context) error {
+func (c *cgroups) WaitForNames(context.Context) error {
 	c.did = append(c.did, "settled")
 	return nil
 }

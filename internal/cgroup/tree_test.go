@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/copenclose/copenclose/internal/owner"
 )
 
 func TestTree(t *testing.T) {
@@ -189,4 +191,45 @@ func BenchmarkWalk(b *testing.B) {
 		_ = tree.Walk(func(uint64, string) { n++ })
 	}
 	b.ReportMetric(float64(n)/float64(b.N), "cgroups")
+}
+
+// Who is a cgroup's own owner does not matter, but who owns those above.
+func TestMadeBy(t *testing.T) {
+	asRoot(t)
+	root := t.TempDir()
+	tree, err := OpenAt(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tree.Close()
+	for _, d := range []struct {
+		path string
+		uid  int
+		mode os.FileMode
+	}{
+		{"/docker", 0, 0o755}, {"/docker/a", 100_000, 0o755}, {"/docker/a/docker", 0, 0o755},
+		{"/user.slice", 0, 0o755}, {"/user.slice/user-7.slice", 0, 0o755}, {"/user.slice/user-7.slice/user@7.service", 7, 0o755},
+		{"/user.slice/user-7.slice/user@7.service/a.scope", 100_000, 0o755}, {"/user.slice/user-7.slice/user@7.service/root", 0, 0o755},
+		{"/shared", 0, 0o777},
+	} {
+		if err := os.Mkdir(root+d.path, d.mode); err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(os.Chmod(root+d.path, d.mode), os.Chown(root+d.path, d.uid, 0)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for path, want := range map[string]owner.ID{
+		"/": owner.Root, "/docker/a": owner.Root, "/docker/a/docker/b": 100_000, "/user.slice/user-7.slice/x.scope": owner.Root,
+		"/user.slice/user-7.slice/user@7.service/a.scope":   7,
+		"/user.slice/user-7.slice/user@7.service/root/b":    7,
+		"/user.slice/user-7.slice/user@7.service/a.scope/b": owner.Nobody,
+		"/user.slice/user-8.slice/user@8.service/gone":      8,
+		"/system.slice/gone/gone":                           owner.Root,
+		"/shared/a":                                         owner.Nobody,
+	} {
+		if got := tree.MadeBy(path); got != want {
+			t.Errorf("%s was made by %s, want %s", path, got, want)
+		}
+	}
 }

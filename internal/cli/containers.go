@@ -59,7 +59,7 @@ func (t *tool) listContainers(ctx context.Context, format output.Format, runtime
 	}
 	ctx, cancel := context.WithTimeout(ctx, runtimeTimeout)
 	defer cancel()
-	if err := registry.Settle(ctx); err != nil {
+	if err := registry.WaitForNames(ctx); err != nil {
 		note(err.Error())
 	}
 	if format == output.JSON {

@@ -1,38 +1,36 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The copenclose authors
 
-// Package container says which container an event belongs to.
+// Package container finds out which container a cgroup belongs to.
 //
-// A Registry knows the container of each cgroup. What it knows comes from three
-// places, none of which the way of an event waits for:
+// A Registry knows the container of each cgroup from three sources, for none of which
+// an event waits:
 //
-//	the cgroup tree      read once at the start       id and runtime, from the path
-//	cgroup_mkdir, _rmdir  Registry.Made and Removed    the same, before the first event
-//	the runtimes         asked over their sockets     name, image, pod
+//	the cgroup tree        read once at the start       id and runtime, from the path
+//	cgroups made, removed  Registry.Made, .Removed      the same, before the first event
+//	the runtimes           asked over their sockets     name, image, pod
 //
-// One goroutine, that of the events, owns the cgroups and calls Made, Removed
-// and Lookup. Two kinds of other goroutines work for it: one keeper, which looks
-// up what was missed and reads hostnames, and one for each socket, which asks
-// for names. What they find out comes back through a list without a lock, or by
-// an atomic swap of the pointer to the Container.
+// Everything that is known stands in one table behind one lock, which nobody holds
+// while waiting for anything. One goroutine, the keeper, looks up the cgroups that were
+// missed and reads hostnames; each socket has a goroutine that asks for names, and
+// another one that waits for them to change.
 //
-// The goroutine of the events uses it like this:
-//
-//	registry, err := container.New(config)  // once cgroup_mkdir is recorded
-//	registry.Made(id, path)                 // a cgroup_mkdir in the v2 tree
-//	registry.Removed(id)                    // a cgroup_rmdir there
+//	registry, err := container.New(config)  // once the making of cgroups is recorded
+//	registry.Made(id, path)                 // for each record of that
+//	registry.Removed(id)
 //	c, known := registry.Lookup(id)         // for each event
 //
-// where c is a container, or nil and known for the host, or nil and not known
-// for neither: on doubt an event is not the host's.
+// where c is a container, or nil and known for the host, or nil and not known for
+// neither: when in doubt, an event is not attributed to the host.
 //
-// To add a runtime, write a file with its engine, put it into the table in
-// identify.go and paths that it makes into testdata/paths.txt.
+// A container's identity is that of the outermost container: one that runs in it, or
+// that it pretends to run, is only a part of it. docs/TRUST.md says who can pretend
+// what.
 package container
 
 import (
-	"sync/atomic"
-
+	"github.com/copenclose/copenclose/internal/container/runtime"
+	"github.com/copenclose/copenclose/internal/owner"
 	"github.com/copenclose/copenclose/internal/stream"
 )
 
@@ -40,7 +38,8 @@ import (
 // another one when more is found out.
 type Container = stream.Container
 
-func labelOf(c *Container) string {
+// label is what a container is called where there is room for one word.
+func label(c *Container) string {
 	switch {
 	case c.Pod != "" && c.Name != "":
 		return c.Pod + "/" + c.Name
@@ -48,53 +47,47 @@ func labelOf(c *Container) string {
 		return c.Pod
 	case c.Name != "":
 		return c.Name
-	case isID(c.ID):
-		return c.ID[:12]
 	}
-	return c.ID
+	return shortID(c.ID)
 }
 
-// live is a container over its time. What was found out last is in now; the rest
-// does not change.
-type live struct {
-	now    atomic.Pointer[Container]
-	gone   atomic.Bool
-	choose func(*Container) bool
-	key    key
-	path   string // of its own cgroup
-	nested bool   // in another container
-}
-
-// key tells containers apart. Not every runtime gives ids that no other gives.
-type key struct{ runtime, id string }
-
-func newLive(id Identity, nested bool, choose func(*Container) bool) *live {
-	l := &live{key: key{id.Runtime, id.ID}, path: id.Path, nested: nested, choose: choose}
-	c := &Container{Runtime: id.Runtime, ID: id.ID, PodUID: id.PodUID, QoS: id.QoS}
-	if !isID(id.ID) {
-		c.Name = id.ID
+// shortID is id, or the 12 digits of it by which people know it.
+func shortID(id string) string {
+	if runtime.IsID(id) {
+		return id[:12]
 	}
-	l.finish(c)
-	l.now.Store(c)
-	return l
+	return id
 }
 
-// finish fills in what follows from the rest.
-func (l *live) finish(c *Container) {
-	c.Label = labelOf(c)
-	c.Chosen = l.choose(c)
+// liveContainer is a container over its time. What is in Identity does not change; the
+// rest is part of the table.
+type liveContainer struct {
+	runtime.Identity
+	details Container               // without what follows from it
+	views   map[string]*view        // by the path of the container inside, "" for this one
+	cgroups map[uint64]*cgroupEntry // those that exist
+	gone    bool
+	madeBy  owner.ID // known when names are asked for
 }
 
-// learn replaces the container by one that edit was applied to. Any goroutine
-// may call it.
-func (l *live) learn(edit func(*Container)) {
-	for {
-		before := l.now.Load()
-		after := *before
-		edit(&after)
-		l.finish(&after)
-		if l.now.CompareAndSwap(before, &after) {
-			return
-		}
+func newLiveContainer(id runtime.Identity) *liveContainer {
+	c := &liveContainer{
+		Identity: id,
+		details:  Container{Runtime: id.Runtime, ID: id.ID, PodUID: id.PodUID, QoS: id.QoS},
+		views:    make(map[string]*view),
+		cgroups:  make(map[uint64]*cgroupEntry),
+		madeBy:   owner.Nobody,
+	}
+	if !runtime.IsID(id.ID) {
+		c.details.Name = id.ID
+	}
+	return c
+}
+
+// addDetails notes what a runtime says.
+func addDetails(c *Container, d *runtime.Details) {
+	c.Name, c.Image, c.Pod, c.Namespace = d.Name, d.Image, d.Pod, d.Namespace
+	if d.PodUID != "" {
+		c.PodUID = d.PodUID
 	}
 }

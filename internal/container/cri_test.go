@@ -113,7 +113,7 @@ func TestCRINames(t *testing.T) {
 		{"shop-7d4", ""},
 		{"shop-7d4/side", "envoy:2"},
 	} {
-		if err := r.Settle(t.Context()); err != nil {
+		if err := r.WaitForNames(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		c, _ := r.Lookup(uint64(cgroup))
@@ -126,7 +126,6 @@ func TestCRINames(t *testing.T) {
 }
 
 func TestCRIRefuses(t *testing.T) {
-	impatient(t)
 	socket := socketPath(t)
 	// containerd without its CRI plugin.
 	server := serveCRI(t, socket, cri.UnimplementedRuntimeServiceServer{})

@@ -11,6 +11,8 @@ import (
 
 	"github.com/olekukonko/tablewriter"
 	"github.com/olekukonko/tablewriter/tw"
+
+	"github.com/copenclose/copenclose/internal/container/runtime"
 )
 
 // WriteTable writes a table of containers for people.
@@ -26,7 +28,7 @@ func WriteTable(out io.Writer, list []*Container) error {
 			pod = c.Namespace + "/" + pod
 		}
 		id := c.ID
-		if isID(id) {
+		if runtime.IsID(id) {
 			id = id[:12]
 		}
 		row := []string{id, c.Name, c.Image, c.Runtime, c.Hostname, number(c.CgroupID), number(uint64(c.PID)), pod}

@@ -7,16 +7,22 @@ import (
 	"fmt"
 	"path"
 	"strings"
+
+	"github.com/copenclose/copenclose/internal/container/runtime"
 )
 
 // shortestID is how many digits of an id a pattern must have to be one.
 const shortestID = 4
 
 // Match makes a test of patterns, each a comma list. A pattern is a glob like
-// path.Match's for the name, the hostname, the image, the pod or namespace/pod,
-// or the label, or else the first digits of the id. Images are also known
-// without registry, tag or digest. A pattern after ! leaves out; without any
-// other pattern all the rest is in. The host, nil, never is.
+// path.Match's for the name, the hostname, the image, the pod or namespace/pod, or the
+// label, or else the first digits of the id. Images are also known without registry,
+// tag or digest. What runs in a container is chosen with it, and also by the id of the
+// container that it runs in there.
+//
+// A pattern after ! leaves out; without any other pattern all the rest is in. It is not
+// for the hostname, nor for what a container has inside: these a container can choose,
+// and nothing that it does is to hide it. The host, nil, never is in.
 func Match(patterns []string) (func(*Container) bool, error) {
 	var in, out []string
 	for _, list := range patterns {
@@ -36,12 +42,13 @@ func Match(patterns []string) (func(*Container) bool, error) {
 		}
 	}
 	return func(c *Container) bool {
-		return c != nil && (len(in) == 0 || isAny(c, in)) && !isAny(c, out)
+		return c != nil && (len(in) == 0 || isAny(c, in, c.Hostname, c.Label, c.Inner)) && !isAny(c, out)
 	}, nil
 }
 
-func isAny(c *Container, patterns []string) bool {
-	called := []string{c.Name, c.Hostname, c.Label, c.ID}
+// isAny reports whether one of the patterns is for c, or for what else it is called.
+func isAny(c *Container, patterns []string, others ...string) bool {
+	called := append(others, c.Name, label(c), c.ID)
 	if c.Pod != "" {
 		called = append(called, c.Pod, c.Namespace+"/"+c.Pod)
 	}
@@ -49,11 +56,9 @@ func isAny(c *Container, patterns []string) bool {
 		called = append(called, imageNames(c.Image)...)
 	}
 	for _, p := range patterns {
-		if len(p) >= shortestID && isHex(p) && strings.HasPrefix(c.ID, p) {
-			return true
-		}
+		isID := len(p) >= shortestID && runtime.IsHex(p)
 		for _, name := range called {
-			if ok, _ := path.Match(p, name); ok && name != "" {
+			if ok, _ := path.Match(p, name); name != "" && (ok || isID && runtime.IsID(name) && strings.HasPrefix(name, p)) {
 				return true
 			}
 		}

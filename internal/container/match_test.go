@@ -58,6 +58,22 @@ func TestMatch(t *testing.T) {
 		}
 	}
 
+	// What a container has inside chooses it, and never leaves it out.
+	inside := *web
+	inside.Inner, inside.InnerRuntime, inside.Label = pod.ID, "containerd", "web-1/80d85a3a585f"
+	for pattern, want := range map[string]bool{
+		"web-1": true, "80d85a3a*": true, "80d8": true, "web-1/80d*": true, "other": false,
+		"!web-1": false, "!80d8": true, "!80d85a3a*": true, "!web-1/*": true, "!front": true, "!nginx": false, "web*,!front": true,
+	} {
+		match, err := Match([]string{pattern})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if match(&inside) != want {
+			t.Errorf("%s: %v with another container inside", pattern, !want)
+		}
+	}
+
 	for _, bad := range []string{"", "a,,b", "!", "[a"} {
 		if _, err := Match([]string{bad}); err == nil {
 			t.Errorf("%q is a pattern", bad)

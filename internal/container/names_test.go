@@ -16,13 +16,14 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/copenclose/copenclose/internal/owner"
 )
 
-// impatient makes the waits for runtimes short.
-func impatient(t *testing.T) {
-	before := []time.Duration{answerTimeout, firstRetry, lastRetry, firstRepeat}
-	answerTimeout, firstRetry, lastRetry, firstRepeat = 300*time.Millisecond, time.Millisecond, 10*time.Millisecond, time.Millisecond
-	t.Cleanup(func() { answerTimeout, firstRetry, lastRetry, firstRepeat = before[0], before[1], before[2], before[3] })
+// quick is for tests, which take no socket of the machine's.
+var quick = settings{
+	sockets: func(string, owner.ID) []string { return nil },
+	answer:  300 * time.Millisecond, firstRetry: time.Millisecond, lastRetry: 10 * time.Millisecond, firstRepeat: time.Millisecond,
 }
 
 // dockerServer speaks the API of Docker for the containers in it.
@@ -117,9 +118,12 @@ func TestDockerNames(t *testing.T) {
 	kubelet := running(idB, "k8s_app_shop_prod_uid_0", "busybox")
 	kubelet["Labels"] = map[string]string{
 		"io.kubernetes.pod.name": "shop", "io.kubernetes.pod.namespace": "prod",
-		"io.kubernetes.pod.uid": "uid", "io.kubernetes.container.name": "app",
+		"io.kubernetes.pod.uid": podUID, "io.kubernetes.container.name": "app",
 	}
-	serve(t, socket, newDockerServer(running(idA, "web", "nginx:1"), kubelet))
+	// Its image has such labels, and it is in no pod.
+	pretender := running(idC, "pretender", "busybox")
+	pretender["Labels"] = kubelet["Labels"]
+	serve(t, socket, newDockerServer(running(idA, "web", "nginx:1"), kubelet, pretender))
 	r, changes := registry(t, Config{Sockets: []string{socket}})
 	r.Made(1, "/docker/"+idA)
 	started(t, r)
@@ -129,21 +133,29 @@ func TestDockerNames(t *testing.T) {
 	}
 
 	before := wantLookup(t, r, 1, idA, true)
-	r.Made(2, "/docker/"+idB)
-	r.Made(3, "/docker/"+idB+"/inside")
-	until(t, changes, "the name of one that started, for its own cgroup", func(c change) bool { return c.cgroup == 2 && hasName("app")(c) })
-	until(t, changes, "and the one inside", func(c change) bool { return c.cgroup == 3 && hasName("app")(c) })
-	if c := wantLookup(t, r, 3, idB, true); c.Label != "shop/app" || c.Namespace != "prod" || c.PodUID != "uid" {
+	own := "/kubepods/burstable/pod" + podUID + "/docker-" + idB + ".scope"
+	r.Made(2, own)
+	r.Made(3, own+"/inside")
+	named := make(map[uint64]bool)
+	until(t, changes, "the name of one that started, for its own cgroup and the one inside", func(c change) bool {
+		named[c.cgroup] = named[c.cgroup] || hasName("app")(c)
+		return named[2] && named[3]
+	})
+	if c := wantLookup(t, r, 3, idB, true); c.Label != "shop/app" || c.Namespace != "prod" || c.PodUID != podUID {
 		t.Errorf("%+v", c)
 	}
 	if wantLookup(t, r, 1, idA, true) != before {
-		t.Error("a container changed without news")
+		t.Error("a container changed, and nothing was found out about it")
+	}
+	r.Made(4, "/docker/"+idC)
+	until(t, changes, "the name of the pretender", hasName("pretender"))
+	if c := wantLookup(t, r, 4, idC, true); c.Pod != "" || c.Namespace != "" || c.PodUID != "" {
+		t.Errorf("its labels make it the container of a pod: %+v", c)
 	}
 }
 
 // A container's cgroup is there before the runtime lists it, and before it runs.
 func TestAskedAgain(t *testing.T) {
-	impatient(t)
 	socket := socketPath(t)
 	server := newDockerServer()
 	serve(t, socket, server)
@@ -176,7 +188,12 @@ func TestCoalesces(t *testing.T) {
 	for i := range 100 {
 		r.Made(uint64(1000+i), fmt.Sprintf("/docker/%064x", i))
 	}
-	handled(t, r, changes)
+	source := r.names.sources[sourceKey{socket: socket}]
+	eventually(t, "all are wanted", func() bool {
+		source.mu.Lock()
+		defer source.mu.Unlock()
+		return len(source.wanted) == 101
+	})
 	close(server.hold)
 	for range 100 {
 		until(t, changes, "a name", func(c change) bool { return c.c != nil && strings.HasPrefix(c.c.Name, "c") })
@@ -190,7 +207,6 @@ func TestCoalesces(t *testing.T) {
 
 // What a runtime may do, and the note that is due then.
 func TestTrouble(t *testing.T) {
-	impatient(t)
 	for _, test := range []struct {
 		name string
 		make func(t *testing.T, socket string)
@@ -262,7 +278,6 @@ func TestTrouble(t *testing.T) {
 }
 
 func TestRestarting(t *testing.T) {
-	impatient(t)
 	socket := socketPath(t)
 	server := serve(t, socket, newDockerServer(running(idA, "web", "nginx")))
 	notes := make(chan string, 100)
@@ -289,7 +304,7 @@ func TestSettle(t *testing.T) {
 		r.Made(uint64(1+i), "/docker/"+id)
 	}
 	started(t, r)
-	if err := r.Settle(t.Context()); err != nil {
+	if err := r.WaitForNames(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	var labels []string
@@ -302,12 +317,15 @@ func TestSettle(t *testing.T) {
 }
 
 func TestNoSocket(t *testing.T) {
-	i := slices.IndexFunc(engines, func(e engine) bool { return e.name == "cri-o" })
-	before := engines[i].sockets
-	engines[i].sockets = []string{filepath.Join(t.TempDir(), "*", "crio.sock")}
-	t.Cleanup(func() { engines[i].sockets = before })
+	set := quick
+	set.sockets = func(name string, madeBy owner.ID) []string {
+		if name != "cri-o" || madeBy != owner.Root {
+			t.Errorf("%s of %s is looked for", name, madeBy)
+		}
+		return []string{filepath.Join(t.TempDir(), "crio.sock")}
+	}
 	notes := make(chan string, 100)
-	r, changes := registry(t, Config{Note: func(s string) { notes <- s }})
+	r, changes := registryWith(t, Config{Note: func(s string) { notes <- s }}, set)
 	r.Made(1, "/x/crio-"+idA+".scope")
 	r.Made(2, "/x/crio-"+idB+".scope")
 	started(t, r)

@@ -7,19 +7,23 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	gort "runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/copenclose/copenclose/internal/cgroup"
+	"github.com/copenclose/copenclose/internal/container/runtime"
 )
 
 const (
-	idA = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
-	idB = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
-	idC = "cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc"
+	idA    = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+	idB    = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+	podUID = "214f3ba8-4b69-4bdb-a7d5-5ecc73f04ae9"
+	idC    = "cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc"
 )
 
 // change is a call of Config.Changed.
@@ -28,9 +32,14 @@ type change struct {
 	c      *Container
 }
 
-// registry returns one over an empty tree, and what it tells of changes. It is
-// not started.
+// registry returns one over an empty tree, and its calls of Config.Changed. It is not
+// started.
 func registry(t *testing.T, cfg Config) (*Registry, <-chan change) {
+	t.Helper()
+	return registryWith(t, cfg, quick)
+}
+
+func registryWith(t *testing.T, cfg Config, set settings) (*Registry, <-chan change) {
 	t.Helper()
 	tree, err := cgroup.OpenAt(t.TempDir())
 	if err != nil {
@@ -38,7 +47,7 @@ func registry(t *testing.T, cfg Config) (*Registry, <-chan change) {
 	}
 	changes := make(chan change, 100_000)
 	cfg.Changed = func(id uint64, c *Container) { changes <- change{id, c} }
-	return newRegistry(cfg, tree), changes
+	return newRegistry(cfg, tree, set), changes
 }
 
 // dirOf returns the root of the cgroup tree.
@@ -71,15 +80,13 @@ func started(t *testing.T, r *Registry) {
 	t.Cleanup(r.Close)
 }
 
-// handled waits until the keeper is through with everything before. It works in
-// batches, and asks for names at the end of one: the second signal is not in the
-// batch of the first.
-func handled(t *testing.T, r *Registry, changes <-chan change) {
+// eventually waits until what nobody reports is so.
+func eventually(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	for _, signal := range []uint64{1<<40 + 1, 1<<40 + 2} {
-		r.Made(signal, "/signal")
-		until(t, changes, "the keeper", func(c change) bool { return c.cgroup == signal })
-		r.Removed(signal)
+	for deadline := time.Now().Add(20 * time.Second); !is(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain until %s", what)
+		}
 	}
 }
 
@@ -145,8 +152,8 @@ func TestGoneIsRemembered(t *testing.T) {
 		t.Errorf("%+v", c)
 	}
 
-	r.forget(time.Now().Add(2 * keepGone))
-	if _, ok := r.cgroups[11]; ok {
+	r.table.forgetExpired(time.Now().Add(2 * keepGone))
+	if _, ok := r.table.cgroups[11]; ok {
 		t.Error("a cgroup that is gone is remembered for ever")
 	}
 	wantLookup(t, r, 21, idA, true)
@@ -158,35 +165,117 @@ func TestGoneIsRemembered(t *testing.T) {
 		r.Removed(1000 + i)
 		r.Lookup(1_000_000 + i)
 	}
-	if n := len(r.cgroups); n > maxGone+2 {
+	if n := len(r.table.cgroups); n > maxGone+2 {
 		t.Errorf("%d cgroups are remembered", n)
 	}
-	if n := len(r.gone); n > maxGone+1 {
-		t.Errorf("%d departures are remembered", n)
+	if n := len(r.table.expiries); n > maxGone+1 {
+		t.Errorf("%d expiries are remembered", n)
 	}
 }
 
-// A container may name its cgroups after another container.
-func TestClaimedIDs(t *testing.T) {
+// Whatever cgroups a container makes, it stays what it is, and is only said to have
+// something inside.
+func TestInside(t *testing.T) {
 	r, _ := registry(t, Config{NoNames: true})
 	r.Made(1, "/docker/"+idA)
 	r.Made(2, "/docker/"+idB)
-	r.Made(3, "/docker/"+idB+"/docker/"+idA)
-	r.Made(4, "/docker/"+idB+"/docker/"+idA+"/inside")
-	r.Made(5, "/docker/"+idB+"/docker/"+idC)
-	wantLookup(t, r, 1, idA, true)
-	wantLookup(t, r, 3, idB, true)
-	wantLookup(t, r, 4, idB, true)
-	wantLookup(t, r, 5, idC, true)
-
-	// The name of a container that is yet to come.
-	r.Made(6, "/docker/"+idB+"/lxc.payload.web")
-	squatter := wantLookup(t, r, 6, "web", true)
+	own := wantLookup(t, r, 2, idB, true)
+	for i, test := range []struct{ path, inner, runtime, label string }{
+		{"/docker/" + idA, idA, "docker", idA[:12]},                 // that runs elsewhere
+		{"/docker/" + idA + "/inside", idA, "docker", idA[:12]},     //
+		{"/docker-" + idC + ".scope", idC, "docker", idC[:12]},      // that is created and does not run
+		{"/lxc.payload.web", "web", "lxc", "web"},                   // that may come
+		{"/lxc.payload.web/docker/" + idC, idC, "docker", idC[:12]}, // two deep
+		{"/pod" + podUID + "/" + idC, idC, "containerd", idC[:12]},  // of a pod
+		{"/machine-x.scope/payload", "x", "systemd-nspawn", "x"},    //
+		{"/libpod-conmon-" + idC + ".scope", "", "", ""},            // no container's
+		{"/init.scope", "", "", ""},                                 //
+	} {
+		cgroup := uint64(10 + i)
+		r.Made(cgroup, "/docker/"+idB+test.path)
+		c := wantLookup(t, r, cgroup, idB, true)
+		want := *own
+		if test.inner != "" {
+			want.Inner, want.InnerRuntime, want.Label = test.inner, test.runtime, idB[:12]+"/"+test.label
+		}
+		if *c != want {
+			t.Errorf("%s: got  %+v\nwant %+v", test.path, *c, want)
+		}
+	}
+	// What was claimed inside is not taken for what comes outside.
 	r.Made(7, "/lxc.payload.web")
-	if c := wantLookup(t, r, 7, "web", true); c == squatter || c.CgroupID != 7 || c.Name != "web" {
-		t.Errorf("the container is taken for the squatter: %+v", c)
+	if c := wantLookup(t, r, 7, "web", true); c.CgroupID != 7 || c.Name != "web" || c.Inner != "" {
+		t.Errorf("%+v", c)
+	}
+	r.Made(8, "/docker/"+idC)
+	wantLookup(t, r, 8, idC, true)
+	// The name of the outer one is that of all.
+	r.update(r.table.containers["/docker/"+idB], func(c *Container) { c.Name = "victim" })
+	if c := wantLookup(t, r, 13, idB, true); c.Label != "victim/web" || c.Name != "victim" {
+		t.Errorf("%+v", c)
+	}
+	// It forgets what is inside when that is gone.
+	for i := range uint64(9) {
+		r.Removed(10 + i)
+	}
+	if n := len(r.table.containers["/docker/"+idB].views); n != 1 {
+		t.Errorf("%d views of a container with one cgroup", n)
 	}
 }
+
+// Of each cgroup, Removed is called last, whoever finds out something about the
+// container at the same time.
+func TestOrder(t *testing.T) {
+	r, _ := registry(t, Config{NoNames: true})
+	removed := make(map[uint64]bool) // without a lock: the race detector sees two calls at once
+	changes := 0
+	r.table.changed = func(cgroup uint64, _ *Container) {
+		if changes++; removed[cgroup] {
+			t.Errorf("cgroup %d changed after it was removed", cgroup)
+		}
+	}
+	r.table.removed = func(cgroup uint64) { removed[cgroup] = true }
+	r.Made(1, "/docker/"+idA)
+	c := r.table.containers["/docker/"+idA]
+	var work sync.WaitGroup
+	work.Go(func() {
+		for i := range 2000 {
+			r.answered(c, &runtime.Details{ID: idA, Name: fmt.Sprint(i)})
+		}
+	})
+	for i := range uint64(2000) {
+		r.Made(10+i, "/docker/"+idA+"/x")
+		r.Lookup(10 + i)
+		r.Removed(10 + i)
+	}
+	work.Wait()
+	if len(removed) != 2000 || changes < 4000 {
+		t.Errorf("%d cgroups removed, %d changes", len(removed), changes)
+	}
+	if c := wantLookup(t, r, 1, idA, true); c.Name != "1999" {
+		t.Errorf("%+v", c)
+	}
+}
+
+// After Close nothing goes on, not even what was to happen later.
+func TestClose(t *testing.T) {
+	before := goroutines()
+	r, changes := registry(t, Config{NoNames: true})
+	r.start()
+	for i := range uint64(100) {
+		r.Made(i, fmt.Sprintf("/docker/%064x", i))
+	}
+	r.Close()
+	for len(changes) > 0 {
+		<-changes
+	}
+	eventually(t, "its goroutines have ended", func() bool { return goroutines() <= before })
+	if len(changes) > 0 {
+		t.Errorf("after Close: %+v", <-changes)
+	}
+}
+
+func goroutines() int { return gort.NumGoroutine() }
 
 // Cgroups that were made while events were lost are looked up in the tree.
 func TestLookedUpLater(t *testing.T) {
@@ -215,9 +304,8 @@ func TestLookedUpLater(t *testing.T) {
 	}
 	id := makeCgroup(t, dirOf(t, r), path)
 	wantLookup(t, r, id, "", false)
-	handled(t, r, changes)
-	wantLookup(t, r, id, idA, true)
 	until(t, changes, "the change", func(c change) bool { return c.cgroup == id && c.c != nil && c.c.ID == idA })
+	wantLookup(t, r, id, idA, true)
 
 	listed := r.List()
 	var found *Container
@@ -284,7 +372,7 @@ func BenchmarkLookup(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			r := newRegistry(Config{NoNames: true}, tree)
+			r := newRegistry(Config{NoNames: true}, tree, quick)
 			for i := range n {
 				r.Made(i, fmt.Sprintf("/docker/%064x", i))
 			}

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The copenclose authors
 
-package container
+package runtime
 
 import (
 	"bufio"
@@ -13,7 +13,8 @@ import (
 // sample is an entry of testdata/paths.txt.
 type sample struct {
 	path string
-	want Identity // the zero value for none
+	want Identity // the innermost container; the zero value for none
+	in   string   // the id of the outermost
 	seen string
 }
 
@@ -39,13 +40,15 @@ func samples(t testing.TB) []sample {
 		case "none":
 		case "seen:":
 			s.seen = rest
+		case "in":
+			s.in = rest
 		case "own":
 			s.want.Path = rest
 		case "pod":
 			s.want.PodUID, s.want.QoS, _ = strings.Cut(rest, " ")
 		default:
 			s.want.Runtime, s.want.ID = word, rest
-			s.want.Path = s.path
+			s.want.Path, s.in = s.path, rest
 		}
 	}
 	return all
@@ -57,15 +60,15 @@ func TestIdentify(t *testing.T) {
 		if s.seen == "" {
 			t.Errorf("%s: where was it seen?", s.path)
 		}
-		got, ok := Identify(s.path)
-		if got != s.want || ok != (s.want.ID != "") {
-			t.Errorf("%s (%s):\n got %+v\nwant %+v", s.path, s.seen, got, s.want)
+		outer, got := Identify(s.path)
+		if got != s.want || outer.ID != s.in {
+			t.Errorf("%s (%s):\n got %+v in %s\nwant %+v in %s", s.path, s.seen, got, outer.ID, s.want, s.in)
 		}
 		tried[s.want.Runtime]++
 	}
-	for _, e := range engines {
-		if tried[e.name] == 0 {
-			t.Errorf("no path of %s in testdata/paths.txt", e.name)
+	for _, r := range Runtimes {
+		if tried[r.Name] == 0 {
+			t.Errorf("no path of %s in testdata/paths.txt", r.Name)
 		}
 	}
 }
@@ -78,28 +81,30 @@ func FuzzIdentify(f *testing.F) {
 	f.Add(`/machine-\x.scope/payload`)
 	f.Add(`/:docker:/crio-.scope//pod/..`)
 	f.Fuzz(func(t *testing.T, path string) {
-		id, ok := Identify(path)
-		if !ok {
-			if id != (Identity{}) {
-				t.Fatalf("not identified, but %+v", id)
+		outer, inner := Identify(path)
+		if inner.ID == "" {
+			if inner != (Identity{}) || outer != (Identity{}) {
+				t.Fatalf("not identified, but %+v in %+v", inner, outer)
 			}
 			return
 		}
-		if id.ID == "" || id.Runtime == "" {
-			t.Fatalf("identified as nothing: %+v", id)
+		if inner.Runtime == "" || outer.ID == "" {
+			t.Fatalf("identified as nothing: %+v in %+v", inner, outer)
 		}
-		if trimmed := "/" + strings.Trim(path, "/"); trimmed != id.Path && !strings.HasPrefix(trimmed, id.Path+"/") {
-			t.Fatalf("%q does not lie in %q", path, id.Path)
+		trimmed := "/" + strings.Trim(path, "/")
+		for _, id := range []Identity{outer, inner} {
+			if trimmed != id.Path && !strings.HasPrefix(trimmed, id.Path+"/") {
+				t.Fatalf("%q does not lie in %q", path, id.Path)
+			}
+			if o, i := Identify(id.Path); o != outer || i != id {
+				t.Fatalf("%q is %+v, but %q, its container, is %+v", path, id, id.Path, i)
+			}
 		}
-		if again, ok := Identify(id.Path); !ok || again != id {
-			t.Fatalf("%q is %+v, but %q, its container, is %+v", path, id, id.Path, again)
-		}
-		// What is inside belongs to the container.
-		if inside, _ := Identify(id.Path + "/init.scope"); inside != id {
-			t.Fatalf("init.scope in %q is %+v", id.Path, inside)
-		}
-		if outer, ok := Identify(id.outside()); ok && len(outer.Path) >= len(id.Path) {
-			t.Fatalf("%q is outside of %q", outer.Path, id.Path)
+		// Nothing that is made inside takes it out of the container.
+		for _, name := range []string{"/init.scope", "/lxc.payload.victim", "/docker/" + strings.Repeat("a", 64), "/lxc/x/payload"} {
+			if o, _ := Identify(outer.Path + name); o != outer {
+				t.Fatalf("%s in %q is of %+v", name, outer.Path, o)
+			}
 		}
 	})
 }

@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The copenclose authors
 
-package container
+package runtime
 
 import "strings"
 
-var crio = engine{
-	name: "cri-o",
+var crio = Runtime{
+	Name: "cri-o",
 	match: func(path []string) (string, bool) {
-		if id, ok := unitID(own(path), "crio"); ok {
+		if id, ok := unitID(leaf(path), "crio"); ok {
 			return id, true
 		}
 		// What is left of crio-conmon-ID is no id.
-		id, ok := strings.CutPrefix(own(path), "crio-")
-		return id, ok && isID(id)
+		id, ok := strings.CutPrefix(leaf(path), "crio-")
+		return id, ok && IsID(id)
 	},
 	sockets: []string{"/run/crio/crio.sock"},
 }

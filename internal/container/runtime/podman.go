@@ -1,24 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The copenclose authors
 
-package container
+package runtime
 
 import "strings"
 
 // podmanParent is where Podman's cgroupfs driver keeps pods and containers.
 const podmanParent = "libpod_parent"
 
-var podman = engine{
-	name: "podman",
+var podman = Runtime{
+	Name: "podman",
 	match: func(path []string) (string, bool) {
-		if id, ok := unitID(own(path), "libpod"); ok {
+		if id, ok := unitID(leaf(path), "libpod"); ok {
 			return id, true
 		}
 		// cgroupfs, and --cgroups=split. What is left of libpod-conmon-ID or
 		// of a pod's slice is no id.
-		id, ok := strings.CutPrefix(own(path), "libpod-")
+		id, ok := strings.CutPrefix(leaf(path), "libpod-")
 		id = strings.TrimPrefix(id, "payload-")
-		return id, ok && isID(id)
+		return id, ok && IsID(id)
 	},
-	sockets: []string{"/run/podman/podman.sock", "/run/user/*/podman/podman.sock"},
+	sockets:     []string{"/run/podman/podman.sock"},
+	userSockets: []string{"podman/podman.sock"},
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The copenclose authors
 
-package container
+package runtime
 
 import (
 	"strconv"
@@ -10,22 +10,22 @@ import (
 
 // nspawn's containers have a cgroup named payload. Beside it runs systemd-nspawn
 // itself, and a scope without it holds a virtual machine, of libvirt for one.
-var nspawn = engine{
-	name: "systemd-nspawn",
+var nspawn = Runtime{
+	Name: "systemd-nspawn",
 	match: func(path []string) (string, bool) {
-		if own(path) != "payload" {
+		if leaf(path) != "payload" {
 			return "", false
 		}
-		if name, ok := unitInstance(parent(path), "machine-", ".scope"); ok {
+		if name, ok := nspawnName(parentOf(path), "machine-", ".scope"); ok {
 			return name, true
 		}
-		return unitInstance(parent(path), "systemd-nspawn@", ".service")
+		return nspawnName(parentOf(path), "systemd-nspawn@", ".service")
 	},
 }
 
-// unitInstance takes what is between prefix and suffix from the name of a
+// nspawnName takes what is between prefix and suffix from the name of a
 // systemd unit and undoes systemd's escapes in it.
-func unitInstance(unit, prefix, suffix string) (string, bool) {
+func nspawnName(unit, prefix, suffix string) (string, bool) {
 	if len(unit) <= len(prefix)+len(suffix) || !strings.HasPrefix(unit, prefix) || !strings.HasSuffix(unit, suffix) {
 		return "", false
 	}

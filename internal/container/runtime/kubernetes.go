@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The copenclose authors
 
-package container
+package runtime
 
 import "strings"
 
@@ -11,7 +11,7 @@ import "strings"
 // that of the slice, and dashes within a name become underscores.
 func pod(path []string) (uid, qos string) {
 	for ; len(path) > 0; path = path[:len(path)-1] {
-		name := own(path)
+		name := leaf(path)
 		if slice, _, ok := strings.Cut(name, ":"); ok {
 			name = slice
 		}
@@ -24,7 +24,7 @@ func pod(path []string) (uid, qos string) {
 			continue
 		}
 		if uid, ok := podUID(name); ok {
-			return uid, qosClass(parent(path))
+			return uid, qosClass(parentOf(path))
 		}
 	}
 	return "", ""
@@ -51,7 +51,7 @@ func podUID(name string) (string, bool) {
 	}
 	uid = strings.ReplaceAll(uid, "_", "-")
 	digits := strings.ReplaceAll(uid, "-", "")
-	return uid, len(digits) == 32 && isHex(digits)
+	return uid, len(digits) == 32 && IsHex(digits)
 }
 
 func cutLast(s, sep string) (before, after string) {

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* SPDX-FileCopyrightText: The copenclose authors */
-#ifndef COPENCLOSE_COUNT_H
-#define COPENCLOSE_COUNT_H
-
-#include "maps.h"
+#ifndef COPENCLOSE_CPU_H
+#define COPENCLOSE_CPU_H
 
 /*
  * Counts in this CPU's counters. A program of a socket's state runs in a softirq
