@@ -39,6 +39,13 @@ func TestRefusals(t *testing.T) {
 		{"old kernel", []string{"setarch", "--uname-2.6", copenclose}, 0, 1, "is too old: copenclose needs 5.5 or later"},
 		{"no BTF", []string{"unshare", "--mount", "sh", "-c",
 			"mount -t tmpfs none /sys/kernel/btf && exec " + copenclose}, 0, 1, "CONFIG_DEBUG_INFO_BTF=y"},
+		{"broken BTF", []string{"unshare", "--mount", "sh", "-c",
+			"mount -t tmpfs none /sys/kernel/btf && echo BTF >/sys/kernel/btf/vmlinux && exec " + copenclose}, 0, 1, "/sys/kernel/btf/vmlinux is not BTF"},
+		{"no /proc", []string{"unshare", "--mount", "sh", "-c",
+			"mount -t tmpfs none /proc && exec " + copenclose}, 0, 1, "/proc is not mounted"},
+		{"one capability", []string{"setpriv", "--bounding-set", "-perfmon,-sys_admin", copenclose}, 0, 1, "without CAP_PERFMON: "},
+		{"perf buffers beyond the limit", []string{"setpriv", "--bounding-set", "-ipc_lock,-sys_resource", "sh", "-c",
+			"ulimit -l 64 && exec " + copenclose + " --buffer perf"}, 0, 1, "kernel.perf_event_mlock_kb"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			cmd := exec.Command(c.command[0], c.command[1:]...)

@@ -32,6 +32,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/copenclose/copenclose/bpf"
+	"github.com/copenclose/copenclose/internal/kernelfs"
 )
 
 // atReturn is the flag of a link that runs its program when a function returns.
@@ -66,7 +67,7 @@ func (o *object) attachToHandlers(program *libbpfgo.BPFProg, flags C.__u32) (fd 
 // attachToEvent attaches a program to a tracepoint through a perf event. It runs for
 // all CPUs, whatever the CPU of the event is.
 func attachToEvent(program *libbpfgo.BPFProg, event string) (fd int, err error) {
-	text, err := tracefs.readFile("events/" + event + "/id")
+	text, err := kernelfs.Tracefs.ReadFile("events/" + event + "/id")
 	if err != nil {
 		return -1, err
 	}

@@ -4,6 +4,7 @@
 package tracer
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -11,6 +12,9 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+	"kernel.org/pub/linux/libs/security/libcap/cap"
+
+	"github.com/copenclose/copenclose/internal/privilege"
 )
 
 const vmlinuxBTF = "/sys/kernel/btf/vmlinux"
@@ -36,17 +40,28 @@ type kernel struct {
 // checkKernel finds what is missing, so that the user gets a reason instead of a bare
 // errno.
 func checkKernel() (k kernel, err error) {
+	if k, err = runningKernel(); err != nil {
+		return k, err
+	}
+	if _, err := BTF(); err != nil {
+		return k, err
+	}
+	if err := privilege.CheckTracing(); err != nil {
+		return k, err
+	}
+	if _, err := os.Stat("/proc/self/fd"); err != nil {
+		return k, fmt.Errorf("/proc is not mounted (mount -t proc proc /proc): %w", err)
+	}
+	return k, nil
+}
+
+// runningKernel returns what the kernel says of itself, or an error if it is too old.
+func runningKernel() (k kernel, err error) {
 	var name unix.Utsname
 	if err := unix.Uname(&name); err != nil {
 		return k, fmt.Errorf("ask for the kernel's version: %w", err)
 	}
 	if k.release, err = checkRelease(unix.ByteSliceToString(name.Release[:])); err != nil {
-		return k, err
-	}
-	if err := checkBTF(vmlinuxBTF); err != nil {
-		return k, err
-	}
-	if err := checkCapabilities(); err != nil {
 		return k, err
 	}
 	k.preemption = preemptionOf(unix.ByteSliceToString(name.Version[:]), readPreemptionMode)
@@ -78,44 +93,69 @@ func parseRelease(release string) (version, error) {
 	return v, nil
 }
 
-func checkBTF(path string) error {
-	_, err := os.Stat(path)
+// BTF returns the size of the kernel's description of its types, in bytes, and an
+// error if it has none or it is broken.
+func BTF() (size int64, err error) { return checkBTF(vmlinuxBTF) }
+
+// btfHeader is struct btf_header of include/uapi/linux/btf.h.
+type btfHeader struct {
+	Magic                        uint16
+	Version, Flags               uint8
+	Length                       uint32
+	TypesAt, Types, TextAt, Text uint32
+}
+
+const btfMagic = 0xeb9f
+
+// checkBTF looks at the header alone: libbpf reads the rest, and says of what is
+// broken only that an argument is invalid.
+func checkBTF(path string) (size int64, err error) {
+	f, err := os.Open(path)
 	switch {
-	case err == nil:
-		return nil
 	case errors.Is(err, os.ErrNotExist):
-		return fmt.Errorf("no %s: copenclose needs a kernel built with CONFIG_DEBUG_INFO_BTF=y, and /sys mounted", path)
+		return 0, fmt.Errorf("no %s: copenclose needs a kernel built with CONFIG_DEBUG_INFO_BTF=y, and /sys mounted", path)
+	case err != nil:
+		return 0, fmt.Errorf("open the kernel's BTF: %w", err)
 	}
-	return fmt.Errorf("look for the kernel's BTF: %w", err)
-}
-
-// checkCapabilities asks for what bpf(2) asks for: CAP_SYS_ADMIN, or from 5.8 on
-// CAP_BPF and CAP_PERFMON.
-func checkCapabilities() error {
-	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	var sets [2]unix.CapUserData
-	if err := unix.Capget(&header, &sets[0]); err != nil {
-		return fmt.Errorf("ask for our capabilities: %w", err)
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return 0, fmt.Errorf("stat the kernel's BTF: %w", err)
 	}
-	has := func(capability int) bool {
-		return sets[capability/32].Effective&(1<<(capability%32)) != 0
-	}
-	if has(unix.CAP_SYS_ADMIN) || has(unix.CAP_BPF) && has(unix.CAP_PERFMON) {
-		return nil
-	}
-	return errPrivilege
-}
-
-var errPrivilege = errors.New("not permitted to trace: run as root (sudo), or with CAP_BPF and CAP_PERFMON; a container needs --privileged")
-
-// explain adds what the user can do to what the kernel refused, although the
-// capabilities are there.
-func explain(err error) error {
+	var h btfHeader
+	err = binary.Read(f, binary.NativeEndian, &h)
 	switch {
-	case errors.Is(err, unix.EPERM):
-		return fmt.Errorf("the kernel does not permit it (a locked-down kernel takes --attach tracepoint and perf, a container needs --privileged): %w", err)
-	case errors.Is(err, unix.ENOMEM):
-		return fmt.Errorf("no memory for the buffer, try a smaller --buffer-size: %w", err)
+	case err != nil || h.Magic != btfMagic:
+		return 0, fmt.Errorf("%s is not BTF", path)
+	case int64(h.Length)+int64(h.TextAt)+int64(h.Text) > info.Size() || int64(h.Length)+int64(h.TypesAt)+int64(h.Types) > info.Size():
+		return 0, fmt.Errorf("%s is broken: it has %d bytes and speaks of more", path, info.Size())
 	}
-	return fmt.Errorf("cannot trace on this kernel (--verbose tells more): %w", err)
+	return info.Size(), nil
+}
+
+// Refusal is what the kernel refused although the capabilities are there, with what
+// the user can do.
+type Refusal struct {
+	Advice string
+	Err    error
+}
+
+func (r *Refusal) Error() string { return r.Advice + ": " + r.Err.Error() }
+
+func (r *Refusal) Unwrap() error { return r.Err }
+
+// explain adds what the user can do to what the kernel refused.
+func (k kernel) explain(err error) error {
+	switch {
+	case errors.Is(err, errPerfMemory):
+		return &Refusal{"the perf buffers are larger than the kernel lets this user lock in memory; try a smaller --buffer-size, CAP_IPC_LOCK, " +
+			"or a larger kernel.perf_event_mlock_kb", err}
+	case errors.Is(err, unix.EPERM) && k.release.before(version{5, 11}) && !privilege.Has(cap.SYS_RESOURCE):
+		return &Refusal{"the kernel does not permit it; before 5.11 memory for the programs counts against RLIMIT_MEMLOCK (ulimit -l unlimited, or CAP_SYS_RESOURCE)", err}
+	case errors.Is(err, unix.EPERM):
+		return &Refusal{"the kernel does not permit it (a locked-down kernel takes --attach tracepoint and perf, a container needs --privileged)", err}
+	case errors.Is(err, unix.ENOMEM):
+		return &Refusal{"no memory for the programs or the buffer, try a smaller --buffer-size (copenclose doctor says what limits it)", err}
+	}
+	return &Refusal{"cannot trace on this kernel (--verbose and copenclose doctor say more)", err}
 }

@@ -4,6 +4,8 @@
 package tracer
 
 import (
+	"encoding/binary"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -31,12 +33,35 @@ func TestCheckRelease(t *testing.T) {
 }
 
 func TestCheckBTF(t *testing.T) {
-	if err := checkBTF(t.TempDir()); err != nil {
-		t.Error(err)
+	header := btfHeader{Magic: btfMagic, Version: 1, Length: 24, Types: 8, TextAt: 8, Text: 4}
+	whole, err := binary.Append(nil, binary.NativeEndian, header)
+	if err != nil {
+		t.Fatal(err)
 	}
-	err := checkBTF(filepath.Join(t.TempDir(), "vmlinux"))
-	if err == nil || !strings.Contains(err.Error(), "CONFIG_DEBUG_INFO_BTF=y") {
-		t.Errorf("no file: %v", err)
+	whole = append(whole, make([]byte, 12)...)
+	for name, c := range map[string]struct {
+		file []byte
+		says string
+	}{
+		"whole": {whole, ""},
+		"none":  {nil, "CONFIG_DEBUG_INFO_BTF=y"},
+		"empty": {[]byte{}, "is not BTF"},
+		"text":  {[]byte(strings.Repeat("not BTF", 100)), "is not BTF"},
+		"cut":   {whole[:30], "is broken"},
+	} {
+		path := filepath.Join(t.TempDir(), "vmlinux")
+		if c.file != nil {
+			if err := os.WriteFile(path, c.file, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		size, err := checkBTF(path)
+		if c.says == "" && (err != nil || size != int64(len(c.file))) {
+			t.Errorf("%s: %d, %v", name, size, err)
+		}
+		if c.says != "" && (err == nil || !strings.Contains(err.Error(), c.says)) {
+			t.Errorf("%s: %v, want %q", name, err, c.says)
+		}
 	}
 }
 

@@ -46,6 +46,10 @@ type cpuBuffer struct {
 	copied [bpf.RecordMax/8 + 2]uint64
 }
 
+// errPerfMemory is EPERM from perf_mmap() of kernel/events/core.c, whose only reason
+// is the limit of kernel.perf_event_mlock_kb and RLIMIT_MEMLOCK.
+var errPerfMemory = errors.New("more than the limit of kernel.perf_event_mlock_kb")
+
 func openPerf(o *object, size int, p *poll) (_ buffer, err error) {
 	b := &perf{}
 	defer func() {
@@ -89,7 +93,10 @@ func openCPU(cpu, size int) (*cpuBuffer, error) {
 	c := &cpuBuffer{fd: fd}
 	if c.mapping, err = unix.Mmap(fd, 0, os.Getpagesize()+size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED); err != nil {
 		c.close()
-		return nil, err
+		if errors.Is(err, unix.EPERM) {
+			err = errPerfMemory
+		}
+		return nil, fmt.Errorf("map %d KiB into memory: %w", size>>10, err)
 	}
 	c.control = (*unix.PerfEventMmapPage)(unsafe.Pointer(&c.mapping[0]))
 	c.data = c.mapping[os.Getpagesize():]

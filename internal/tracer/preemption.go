@@ -6,6 +6,8 @@ package tracer
 import (
 	"fmt"
 	"strings"
+
+	"github.com/copenclose/copenclose/internal/kernelfs"
 )
 
 // preemption is whether the kernel can preempt its own code, and how we know.
@@ -37,5 +39,5 @@ func preemptionOf(version string, readMode func() ([]byte, error)) preemption {
 
 // readPreemptionMode reads the mode that a PREEMPT_DYNAMIC kernel has.
 func readPreemptionMode() ([]byte, error) {
-	return debugfs.readFile("sched/preempt")
+	return kernelfs.Debugfs.ReadFile("sched/preempt")
 }

@@ -144,9 +144,13 @@ func New(cfg Config) (*Tracer, error) {
 			return t, nil
 		}
 		cfg.Log.Printf("%s: %v", w.way, err)
-		refused = errors.Join(refused, fmt.Errorf("%s: %w", w.way, err))
+		err = fmt.Errorf("%s: %w", w.way, err)
+		if refused != nil {
+			err = fmt.Errorf("%w; %w", refused, err)
+		}
+		refused = err
 	}
-	return nil, explain(refused)
+	return nil, k.explain(refused)
 }
 
 // attach takes the phases in libbpf's order: open, configure, load, attach.
