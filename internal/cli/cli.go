@@ -140,6 +140,7 @@ func (t *tool) commands() []*cli.Command {
 	commands := []*cli.Command{
 		t.traceCommand(),
 		t.containersCommand(),
+		t.doctorCommand(),
 		t.versionCommand(),
 	}
 	for _, c := range commands {

@@ -19,6 +19,7 @@ func TestHelp(t *testing.T) {
 	for name, args := range map[string][]string{
 		"help":            {"--help"},
 		"containers-help": {"containers", "--help"},
+		"doctor-help":     {"doctor", "--help"},
 	} {
 		r := run(t, nil, args...)
 		if r.status != 0 || r.stderr != "" {
