@@ -174,13 +174,29 @@ func start(t *testing.T, args ...string) *run {
 // startTo is start with another stdout than run.stdout.
 func startTo(t *testing.T, stdout io.Writer, args ...string) *run {
 	t.Helper()
+	return startProgram(t, stdout, []string{copenclose}, args...)
+}
+
+// publicDir is t.TempDir, where every user may look.
+func publicDir(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// startProgram is startTo for a program that runs copenclose, as setpriv does.
+func startProgram(t *testing.T, stdout io.Writer, program []string, args ...string) *run {
+	t.Helper()
 	// The ready file is a FIFO: to open it waits for the tool to open it, too.
-	ready := filepath.Join(t.TempDir(), "ready")
-	if err := unix.Mkfifo(ready, 0o600); err != nil {
+	ready := filepath.Join(publicDir(t), "ready")
+	if err := errors.Join(unix.Mkfifo(ready, 0o600), os.Chmod(ready, 0o666)); err != nil {
 		t.Fatal(err)
 	}
 	r := &run{t: t, stderr: newLines(), exited: make(chan struct{}), isJSON: slices.Contains(args, "json")}
-	r.cmd = exec.Command(copenclose, append([]string{"--ready-file", ready}, args...)...)
+	r.cmd = exec.Command(program[0], slices.Concat(program[1:], []string{"--ready-file", ready}, args)...)
 	r.cmd.Stdout = &r.stdout
 	if stdout != nil {
 		r.cmd.Stdout = stdout

@@ -13,6 +13,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/copenclose/copenclose/internal/privilege"
 	"github.com/copenclose/copenclose/internal/tracer"
 )
 
@@ -73,6 +74,7 @@ func Main(args []string, build Build) (status int) {
 		stdout: os.Stdout,
 		stderr: os.Stderr,
 		attach: func(cfg tracer.Config) (kernel, error) { return tracer.New(cfg) },
+		drop:   privilege.Drop,
 	}
 	return t.main(args[1:])
 }
@@ -82,7 +84,8 @@ type tool struct {
 	build          Build
 	stdout, stderr *os.File
 	attach         func(tracer.Config) (kernel, error)
-	command        []string // the words after --, nil if there is no --
+	drop           func(privilege.Keep, func(string)) // nil to keep every privilege
+	command        []string                           // the words after --, nil if there is no --
 }
 
 func (t *tool) main(args []string) (status int) {

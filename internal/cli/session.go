@@ -18,6 +18,7 @@ import (
 	"github.com/copenclose/copenclose/internal/cgroup"
 	"github.com/copenclose/copenclose/internal/command"
 	"github.com/copenclose/copenclose/internal/option"
+	"github.com/copenclose/copenclose/internal/privilege"
 	"github.com/copenclose/copenclose/internal/stream"
 	"github.com/copenclose/copenclose/internal/tracer"
 )
@@ -200,9 +201,32 @@ func (s *session) run(ctx context.Context) error {
 			return &exitError{command.StatusOf(err), err}
 		}
 	}
+	s.dropPrivileges()
 	s.kernel.WakeOn(int(s.tool.stdout.Fd()))
 	defer every(time.Second, s.warnOfLosses())()
 	return s.kernel.Run(ctx, s.attributor)
+}
+
+// dropPrivileges gives up what the trace does not need from now on. The command has
+// started, and keeps what it has.
+func (s *session) dropPrivileges() {
+	if s.tool.drop == nil {
+		return
+	}
+	time.Now().Zone() // has the time zone read while it can be
+	s.tool.drop(privilege.Keep{
+		ReadMaps:   tracer.AsksToReadMaps(),
+		CgroupIDs:  s.tracer.Cgroups,
+		Runtimes:   s.tracer.Cgroups && s.attribution.Names,
+		Namespaces: s.tracer.Cgroups && s.attribution.Choose != nil,
+		Command:    s.command != nil,
+		// The last two are where runtimes listen.
+		Folders: []string{"/proc", "/sys/fs/cgroup", "/run", "/var/run"},
+	}, func(what string) {
+		if s.tracer.Log != nil {
+			s.tracer.Log.Print("gave up ", what)
+		}
+	})
 }
 
 // every calls do again and again on a goroutine of its own, until stop is called.

@@ -111,7 +111,9 @@ func TestReadLimit(t *testing.T) {
 
 func TestFound(t *testing.T) {
 	of := func(runtime string) *container.Container {
-		return &container.Container{Identity: container.Identity{Runtime: runtime}}
+		c := &container.Container{}
+		c.Runtime = runtime
+		return c
 	}
 	if got := found([]*container.Container{of("podman"), of("docker"), of("podman")}); got != "1 of docker, 2 of podman" {
 		t.Error(got)

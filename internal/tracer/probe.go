@@ -54,6 +54,14 @@ func LimitsMapMemory() bool {
 	return err == nil && k.release.before(version{5, 11})
 }
 
+// AsksToReadMaps reports whether the kernel asks for CAP_BPF also where a map that is
+// open is read: before 5.19 (c8644cd0efe7, "bpf: refine kernel.unprivileged_bpf_disabled
+// behaviour").
+func AsksToReadMaps() bool {
+	k, err := runningKernel()
+	return err != nil || k.release.before(version{5, 19})
+}
+
 // Lockdown returns the mode of kernel_lockdown(7): none, integrity or
 // confidentiality.
 func Lockdown() (mode string, err error) {
