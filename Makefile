@@ -29,7 +29,7 @@ export CGO_ENABLED := 1
 export CGO_CFLAGS  := -I$(CURDIR)/$(LIBBPF_DIR)/include $(SYSROOT_CFLAGS)
 export CGO_LDFLAGS := $(CURDIR)/$(LIBBPF) $(SYSROOT_LDFLAGS)
 
-GO_SOURCES  := go.mod go.sum main.go $(wildcard bpf/*.go internal/*/*.go)
+GO_SOURCES  := go.mod go.sum main.go $(wildcard bpf/*.go internal/*/*.go internal/*/*.c)
 # Without it urfave/cli brings a Markdown library, to write its own manual page.
 TAGS        := urfave_cli_no_docs
 # Go's build id and the stamp of the working copy would differ between two folders

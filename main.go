@@ -8,6 +8,7 @@ package main
 import (
 	"os"
 
+	_ "github.com/copenclose/copenclose/internal/addressspace"
 	"github.com/copenclose/copenclose/internal/cli"
 )
 

@@ -141,6 +141,7 @@ func New(cfg Config) (*Tracer, error) {
 			if w.misses(k) {
 				t.misses = k.preemption.because
 			}
+			trim()
 			return t, nil
 		}
 		cfg.Log.Printf("%s: %v", w.way, err)
