@@ -17,6 +17,7 @@ import (
 	"github.com/copenclose/copenclose/internal/attribution"
 	"github.com/copenclose/copenclose/internal/cgroup"
 	"github.com/copenclose/copenclose/internal/command"
+	"github.com/copenclose/copenclose/internal/doctor"
 	"github.com/copenclose/copenclose/internal/option"
 	"github.com/copenclose/copenclose/internal/privilege"
 	"github.com/copenclose/copenclose/internal/stream"
@@ -49,6 +50,7 @@ type session struct {
 	remark     *log.Logger
 	kernel     kernel
 	attributor *attribution.Attributor
+	atEnd      func() // called when the trace is to end, also by itself
 }
 
 // newSession finds out what is wrong with the command line before anything is done.
@@ -135,6 +137,9 @@ func (s *session) load() error {
 	if s.options.Kernel.Verbose {
 		s.tracer.Log = log.New(s.tool.stderr, "", log.Ltime|log.Lmicroseconds)
 	}
+	if warning := doctor.WarnOfMemory(s.tracer.Details, s.tracer.BufferSize); warning != "" {
+		s.remark.Print(warning)
+	}
 	// What comes with an error is an interface with no tracer in it, which is not nil.
 	k, err := s.tool.attach(s.tracer)
 	if err != nil {
@@ -195,6 +200,9 @@ func (s *session) run(ctx context.Context) error {
 	if d := time.Duration(s.options.Until.Duration); d > 0 {
 		ctx, cancel = context.WithTimeout(ctx, d)
 		defer cancel()
+	}
+	if s.atEnd != nil {
+		context.AfterFunc(ctx, s.atEnd)
 	}
 	if s.command != nil {
 		if err := s.command.Start(cancel); err != nil {

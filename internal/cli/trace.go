@@ -68,7 +68,8 @@ func printColumns(out io.Writer) error {
 
 // trace shows events, and then says what became of all.
 func (t *tool) trace(ctx context.Context, o *Options) error {
-	w, err := output.NewWriter(t.stdout, o.Look.lines())
+	out, end := patiently(t.stdout)
+	w, err := output.NewWriter(out, o.Look.lines())
 	if err != nil {
 		return usageError(err)
 	}
@@ -83,6 +84,8 @@ func (t *tool) trace(ctx context.Context, o *Options) error {
 	}
 	ctx, stop := untilSignal(ctx)
 	defer stop()
+	context.AfterFunc(ctx, end)
+	s.atEnd = end
 	onReport, stopReports := onUSR1()
 	defer stopReports()
 	if err := s.load(); err != nil {
@@ -101,9 +104,9 @@ func (t *tool) trace(ctx context.Context, o *Options) error {
 		return err
 	}
 	onReport(func() { s.report(w) })
-	end := s.run(ctx)
-	err = s.sumUp(w, end)
-	if status := s.endCommand(ctx); status != 0 && !isEnough(end) {
+	ended := s.run(ctx)
+	err = s.sumUp(w, ended)
+	if status := s.endCommand(ctx); status != 0 && !isEnough(ended) {
 		return &exitError{status, err}
 	}
 	return err
