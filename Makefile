@@ -21,14 +21,18 @@ OBJECT  := bpf/copenclose.bpf.$(GOARCH).o.gz
 
 include libbpf/libbpf.mk
 include vmlinux/vmlinux.mk
+include bpf/bpf.mk
 include test/test.mk
 include $(wildcard test/*/*.mk)
 include $(wildcard packaging/packaging.mk)
+include packaging/inventory/inventory.mk
 
 export CGO_ENABLED := 1
 export CGO_CFLAGS  := -I$(CURDIR)/$(LIBBPF_DIR)/include $(SYSROOT_CFLAGS)
 export CGO_LDFLAGS := $(CURDIR)/$(LIBBPF) $(SYSROOT_LDFLAGS)
 
+# What the Go packages have in them, and a build makes.
+EMBEDDED    := $(OBJECT) $(COLLECTED)
 GO_SOURCES  := go.mod go.sum main.go $(wildcard bpf/*.go internal/*/*.go internal/*/*.c)
 # Without it urfave/cli brings a Markdown library, to write its own manual page.
 TAGS        := urfave_cli_no_docs
@@ -42,7 +46,7 @@ GO_BUILD    := GOARCH=$(GOARCH) CC='$(CC)' $(GO) build -trimpath -buildvcs=false
 .PHONY: all
 all: $(BINARY) ## Build bin/copenclose (needs what `make deps` installs)
 
-$(BINARY): $(GO_SOURCES) $(OBJECT) $(LIBBPF) $(SYSROOT)
+$(BINARY): $(GO_SOURCES) $(EMBEDDED) $(LIBBPF) | $(SYSROOT)
 	@echo '  GO       $@'
 	$(Q)rm -f $@
 	$(Q)$(GO_BUILD) -tags $(TAGS) -ldflags '$(LDFLAGS)' -o $@ .
@@ -50,10 +54,10 @@ $(BINARY): $(GO_SOURCES) $(OBJECT) $(LIBBPF) $(SYSROOT)
 .PHONY: static
 static: $(STATIC) ## Build bin/static/copenclose, which needs no library
 
-$(STATIC): $(GO_SOURCES) $(OBJECT) $(LIBBPF) $(SYSROOT)
+$(STATIC): $(GO_SOURCES) $(EMBEDDED) $(LIBBPF) | $(SYSROOT)
 	@echo '  GO       $@'
 	$(Q)rm -f $@
-	$(Q)$(GO_BUILD) -tags $(TAGS),netgo,osusergo \
+	$(Q)$(GO_BUILD) -tags $(STATIC_TAGS) \
 		-ldflags '$(LDFLAGS) -linkmode external -extldflags "-static"' -o $@ .
 
 # -mcpu=v3: 32-bit jumps, which the verifier knows since 5.1. The BTF has the
@@ -85,7 +89,7 @@ demo: ## Trace three containers that serve httpd for ten seconds
 
 .PHONY: clean
 clean: ## Remove what was built, but not what was fetched
-	$(Q)rm -rf bin bpf/*.o.gz $(TEST_BUILT)
+	$(Q)rm -rf bin bpf/*.o.gz internal/licenses/*.gz $(TEST_BUILT)
 
 .PHONY: distclean
 distclean: clean ## Remove what was fetched, too

@@ -9,6 +9,7 @@ require (
 	github.com/aquasecurity/libbpfgo v0.9.2-libbpf-1.5.1
 	github.com/cilium/ebpf v0.22.0
 	github.com/docker/go-units v0.5.0
+	github.com/google/licensecheck v0.3.1
 	github.com/landlock-lsm/go-landlock v0.11.0
 	github.com/moby/sys/mountinfo v0.7.3
 	github.com/olekukonko/tablewriter v1.1.5

@@ -3,6 +3,9 @@
 #ifndef COPENCLOSE_ARCH_H
 #define COPENCLOSE_ARCH_H
 
+#include "syscalls.h"
+#include "task.h"
+
 /*
  * What differs between architectures: the columns of SYSCALLS, where a
  * syscall's number and arguments are, and how a 32-bit call is told apart.
@@ -76,7 +79,7 @@ static __always_inline __u32 syscall_nr(const struct pt_regs *regs)
 
 #define NR_64(x86_64, i386, arm64, arm, ...) arm64
 #define NR_32(x86_64, i386, arm64, arm, ...) arm
-#define NR_SOCKETCALL NONE
+#define NR_SOCKETCALL NO_NUMBER
 
 #define TIF_32BIT 22 /* arch/arm64/include/asm/thread_info.h */
 

@@ -3,36 +3,54 @@
 #ifndef COPENCLOSE_CALL_H
 #define COPENCLOSE_CALL_H
 
-/* A call, however it was caught: who makes it, which it is, and its arguments. */
+#include "arch.h"
+#include "config.h"
+#include "syscalls.h"
+#include "task.h"
+
+/*
+ * A call, however it was caught: who makes it, which it is, and its arguments. Those
+ * are read when they are wanted, by decode_arguments(). Nothing outside of this header
+ * looks at registers, so that a call can be without any.
+ */
+#define ARGUMENTS 4
 
 struct call {
 	struct task_struct *task;
-	const struct pt_regs *regs;
 	long ret;
 	enum syscall syscall;
 	enum abi abi;
-	bool socketcall; /* the arguments are an array in the caller's memory */
+	bool socketcall;	    /* the arguments are an array in the caller's memory */
+	const struct pt_regs *regs; /* NULL for a call that has its arguments already */
+	__u64 arg[ARGUMENTS];
 };
 
-struct arguments {
-	__u64 arg[4];
-};
-
-static __always_inline void read_arguments(struct arguments *a, const struct call *call)
+static __always_inline void decode_arguments(struct call *call)
 {
 	if (call->socketcall) {
-		__u32 array[4] = {};
+		__u32 array[ARGUMENTS] = {};
 
 		bpf_probe_read_user(array, sizeof(array),
 				    (void *)(long)ARG_1(call->regs, call->abi));
-		for (int i = 0; i < 4; i++)
-			a->arg[i] = array[i];
-		return;
+		for (int i = 0; i < ARGUMENTS; i++)
+			call->arg[i] = array[i];
+	} else if (call->regs) {
+		call->arg[0] = ARG_0(call->regs, call->abi);
+		call->arg[1] = ARG_1(call->regs, call->abi);
+		call->arg[2] = ARG_2(call->regs, call->abi);
+		call->arg[3] = ARG_3(call->regs, call->abi);
 	}
-	a->arg[0] = ARG_0(call->regs, call->abi);
-	a->arg[1] = ARG_1(call->regs, call->abi);
-	a->arg[2] = ARG_2(call->regs, call->abi);
-	a->arg[3] = ARG_3(call->regs, call->abi);
+}
+
+/* Without decoding; of socketcall(2) the number of the call. */
+static __always_inline __u64 first_argument(const struct call *call)
+{
+	return call->regs ? ARG_0(call->regs, call->abi) : call->arg[0];
+}
+
+static __always_inline __u64 stack_pointer(const struct call *call)
+{
+	return call->regs ? STACK_POINTER(call->regs) : 0;
 }
 
 /* i386 has one number for all socket calls, and its first argument says which. */
@@ -48,12 +66,18 @@ static __always_inline enum syscall syscall_of_socketcall(const struct pt_regs *
 	return SYS_COUNT;
 }
 
+static __always_inline void resolve_socketcall(struct call *call)
+{
+	call->syscall = syscall_of_socketcall(call->regs);
+	call->socketcall = true;
+}
+
 /*
  * 1 + enum syscall by number, 0 for a call that is not traced. Syscalls that an ABI
  * lacks share the last element.
  */
 #define NUMBERS 512
-#define AT(nr) [(nr) == NONE ? NUMBERS : (nr)]
+#define AT(nr) [(nr) == NO_NUMBER ? NUMBERS : (nr)]
 #define OF_NR_64(name, ...) AT(NR_64(__VA_ARGS__)) = 1 + SYS_##name,
 #define OF_NR_32(name, ...) AT(NR_32(__VA_ARGS__)) = 1 + SYS_##name,
 
@@ -61,7 +85,7 @@ static const __u8 of_number_64[NUMBERS + 1] = {SYSCALLS(OF_NR_64)};
 static const __u8 of_number_32[NUMBERS + 1] = {SYSCALLS(OF_NR_32) AT(NR_SOCKETCALL) =
 						       1 + SYS_COUNT};
 
-/* Returns false if the call is not traced. */
+/* The call that the current task is in. Returns false if it is not traced. */
 static __always_inline bool call_from_registers(struct call *call, const struct pt_regs *regs,
 						long ret)
 {
@@ -79,6 +103,20 @@ static __always_inline bool call_from_registers(struct call *call, const struct 
 	else
 		call->syscall = (call->abi == ABI_64 ? of_number_64[nr] : of_number_32[nr]) - 1;
 	return true;
+}
+
+/* The current task's call, of which is known what it is. */
+static __always_inline struct call current_call(long ret, enum syscall syscall, enum abi abi,
+						bool socketcall)
+{
+	struct task_struct *task = current_task();
+
+	return (struct call){.task = task,
+			     .regs = user_regs(task),
+			     .ret = ret,
+			     .syscall = syscall,
+			     .abi = abi,
+			     .socketcall = socketcall};
 }
 
 static __always_inline bool is_traced(const struct call *call)

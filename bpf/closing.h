@@ -3,6 +3,11 @@
 #ifndef COPENCLOSE_CLOSING_H
 #define COPENCLOSE_CLOSING_H
 
+#include "call.h"
+#include "count.h"
+#include "describe.h"
+#include "slots.h"
+
 /* What a call is going to close, noted when it is entered: later the files are gone. */
 
 #define CLOSE_RANGE_UNSHARE 2 /* include/uapi/linux/close_range.h */
@@ -79,10 +84,9 @@ __noinline int count_open_files(__u32 first, __u32 last)
  * what the kernel checks first. Where it must copy a table that is shared it may fail
  * for want of memory, and nothing is told then.
  */
-static __always_inline void describe_close_range(struct slot *list, const struct call *call,
-						 const struct arguments *a)
+static __always_inline void describe_close_range(struct slot *list, const struct call *call)
 {
-	__u32 first = a->arg[0], last = a->arg[1], flags = a->arg[2];
+	__u32 first = call->arg[0], last = call->arg[1], flags = call->arg[2];
 	struct files_struct *files = task_read(call->task, files);
 	struct slot *slot;
 
@@ -99,26 +103,26 @@ static __always_inline void describe_close_range(struct slot *list, const struct
 }
 
 /* Of dup2 and dup3 that replace nothing, nothing is noted. */
-static __always_inline struct file *closed_file(const struct call *call, const struct arguments *a)
+static __always_inline struct file *closed_file(const struct call *call)
 {
 	if (!is_in(call, IF_CLOSES))
-		return file_of(call->task, a->arg[0]);
-	return (__u32)a->arg[0] == (__u32)a->arg[1] ? NULL : file_of(call->task, a->arg[1]);
+		return file_of(call->task, call->arg[0]);
+	return (__u32)call->arg[0] == (__u32)call->arg[1] ? NULL
+							  : file_of(call->task, call->arg[1]);
 }
 
-static __always_inline void note_closing(const struct call *call, __u32 tid)
+static __always_inline void note_closing(struct call *call, __u32 tid)
 {
 	struct file *file = NULL;
-	struct arguments a;
 	struct slot *slot;
 
 	/* Of a call that was missed when it returned. */
 	slot = claim_closing(tid, &(__u64){0});
 	if (slot)
 		give_back_slot(slot);
-	read_arguments(&a, call);
+	decode_arguments(call);
 	if (call->syscall != SYS_close_range)
-		file = closed_file(call, &a);
+		file = closed_file(call);
 	if (is_in(call, IF_CLOSES) && !file)
 		return;
 	slot = take_closing_slot(call, tid);
@@ -130,7 +134,7 @@ static __always_inline void note_closing(const struct call *call, __u32 tid)
 	if (file)
 		describe_file(slot, file);
 	else if (call->syscall == SYS_close_range)
-		describe_close_range(slot, call, &a);
+		describe_close_range(slot, call);
 }
 
 #endif

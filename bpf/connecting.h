@@ -3,6 +3,11 @@
 #ifndef COPENCLOSE_CONNECTING_H
 #define COPENCLOSE_CONNECTING_H
 
+#include "call.h"
+#include "describe.h"
+#include "emit.h"
+#include "filter.h"
+
 /*
  * What becomes of a TCP connect that returns before it is decided: the changes of
  * the socket's state tell it. A connect that returns the outcome itself has no
@@ -25,25 +30,22 @@ static __always_inline void connect_begins(struct sock *sk)
 	struct socket *socket = kernel_read(sk, sk_socket);
 	struct file *file = socket ? kernel_read(socket, file) : NULL;
 	__u64 key = (__u64)sk, pid_tgid = pid_tgid_of(task);
-	struct call call = {.regs = user_regs(task)};
+	struct call call = {};
 	struct connecting c = {};
-	struct arguments a;
 
 	if (!file || !shared.tool || pid_tgid >> 32 == shared.tool ||
 	    !caller_passes(task, pid_tgid))
 		return; /* without a file it is the kernel's own */
-	c.in_call = call_from_registers(&call, call.regs, 0) && call.syscall == SYS_connect;
+	c.in_call = call_from_registers(&call, user_regs(task), 0) && call.syscall == SYS_connect;
 	if (!c.in_call) {
 		if (!is_fast_open(sk))
 			return;
 		c.remarks = REMARK_FAST_OPEN;
-		call.task = task;
-		call.abi = abi_of(task);
-		call.syscall = SYS_connect;
+		call = current_call(0, SYS_connect, abi_of(task), call.socketcall);
 	}
-	read_arguments(&a, &call);
+	decode_arguments(&call);
 	c.sk = key;
-	c.fd = file_of(task, a.arg[0]) == file ? a.arg[0] : -1;
+	c.fd = file_of(task, call.arg[0]) == file ? call.arg[0] : -1;
 	c.ppid = task_read(task, real_parent, tgid);
 	fill(&c.event, &call);
 	bpf_map_update_elem(&connecting, &key, &c, BPF_ANY);
@@ -104,18 +106,17 @@ static __always_inline void connect_ends(void *ctx, struct sock *sk, int state)
  * When connect(2) returned. A result that is the outcome ends the note; otherwise
  * returns the note if the outcome is there already, to be sent after the call.
  */
-static __always_inline const struct connecting *connect_returns(const struct call *call)
+static __always_inline const struct connecting *connect_returns(struct call *call)
 {
 	struct connecting *c;
-	struct arguments a;
 	struct file *file;
 	__u64 key;
 
-	read_arguments(&a, call);
-	file = file_of(call->task, a.arg[0]);
-	if (!file || (kernel_read(file, f_inode, i_mode) & S_IFMT) != S_IFSOCK)
+	decode_arguments(call);
+	file = file_of(call->task, call->arg[0]);
+	key = file ? (__u64)sock_of(file) : 0;
+	if (!key)
 		return NULL;
-	key = (__u64)sock_of(file);
 	c = bpf_map_lookup_elem(&connecting, &key);
 	if (!c || !c->in_call || call->ret == -EALREADY || call->ret == -EISCONN)
 		return NULL;

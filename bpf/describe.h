@@ -3,6 +3,11 @@
 #ifndef COPENCLOSE_DESCRIBE_H
 #define COPENCLOSE_DESCRIBE_H
 
+#include "call.h"
+#include "maps.h"
+#include "path.h"
+#include "socket.h"
+
 /* What a call is about: its arguments, and what the kernel knows of its files. */
 
 /*
@@ -44,9 +49,6 @@ static __always_inline struct file *file_of(struct task_struct *task, __u32 fd)
 #define ANON_INODE_FS_MAGIC 0x09041934
 #define PID_FS_MAGIC 0x50494446
 #define NSFS_MAGIC 0x6e736673
-
-#define S_IFMT 0170000
-#define S_IFSOCK 0140000
 
 /* The name is a string of the kernel, shorter than COMPONENT_MAX. */
 static __always_inline void describe_name(struct slot *slot, const char *name, enum target target)
@@ -111,16 +113,11 @@ static __always_inline void describe_file_in(struct slot *slot, struct task_stru
 	struct path *path = (void *)file + bpf_core_field_offset(struct file, f_path);
 	struct inode *inode = kernel_read(file, f_inode);
 	struct dentry *dentry = kernel_read(file, f_path.dentry);
+	struct sock *sk = sock_of(file);
 
 	slot->details.file_mode = kernel_read(inode, i_mode);
-	/* A socket's file has the mode of one in a directory, which can be opened only
-	 * with O_PATH and is no socket then. */
-	if ((slot->details.file_mode & S_IFMT) == S_IFSOCK && !has_path(path, dentry)) {
-		/* One that has a path as given was opened with O_PATH, in /proc. */
-		if (slot->details.given_len)
-			slot->details.target = TARGET_SOCKET;
-		else
-			describe_sock(slot, sock_of(file));
+	if (sk) {
+		describe_sock(slot, sk);
 		return;
 	}
 	switch (kernel_read(inode, i_sb, s_magic)) {
@@ -137,6 +134,11 @@ static __always_inline void describe_file_in(struct slot *slot, struct task_stru
 	}
 	if (has_path(path, dentry)) {
 		describe_path(slot, task, path);
+		return;
+	}
+	/* Opened with O_PATH through /proc. */
+	if ((slot->details.file_mode & S_IFMT) == S_IFSOCK) {
+		slot->details.target = TARGET_SOCKET;
 		return;
 	}
 	switch (kernel_read(inode, i_sb, s_magic)) {
@@ -234,9 +236,10 @@ static __always_inline void describe_connected(struct slot *slot, const struct c
 {
 	struct file *file = file_of(call->task, fd);
 	struct socket_part *s = &slot->socket;
+	struct sock *sk = file ? sock_of(file) : NULL;
 
-	if (file && (kernel_read(file, f_inode, i_mode) & S_IFMT) == S_IFSOCK)
-		describe_file(slot, file);
+	if (sk)
+		describe_sock(slot, sk);
 	if (!is_connected(call->ret)) {
 		__builtin_memset(&s->peer, 0, sizeof(s->peer));
 		__builtin_memset(&s->local, 0, sizeof(s->local));
@@ -275,24 +278,23 @@ static __always_inline void read_how(struct details *d, __u64 user_pointer)
 #define TAKE_PATH(value) text = value;
 #define TAKE_ADDRESS(value) text = value;
 #define TAKE_ADDRESS_LEN(value) len = value;
-#define TAKE_ARGUMENTS(name, x86_64, i386, arm64, arm, implied, role0, role1, role2, role3) \
-	case SYS_##name:                                                                    \
-		d->flags = implied;                                                         \
-		TAKE_##role0(a.arg[0]) TAKE_##role1(a.arg[1]) TAKE_##role2(a.arg[2])        \
-			TAKE_##role3(a.arg[3]) break;
+#define TAKE_ARGUMENTS(name, x86_64, i386, arm64, arm, implied, role0, role1, role2, role3)      \
+	case SYS_##name:                                                                         \
+		d->flags = implied;                                                              \
+		TAKE_##role0(call->arg[0]) TAKE_##role1(call->arg[1]) TAKE_##role2(call->arg[2]) \
+			TAKE_##role3(call->arg[3]) break;
 
 /*
  * When the call returned; of one that closes something, what was there is described
  * already. Returns whether the filter of paths lets it pass.
  */
-static __always_inline bool describe(struct slot *slot, const struct call *call)
+static __always_inline bool describe(struct slot *slot, struct call *call)
 {
 	struct details *d = &slot->details;
-	struct arguments a;
 	__u64 text = 0; /* a path or an address, in the caller's memory */
 	__u32 len = 0;
 
-	read_arguments(&a, call);
+	decode_arguments(call);
 	switch (call->syscall) {
 		SYSCALLS(TAKE_ARGUMENTS)
 	case SYS_COUNT:
@@ -315,13 +317,12 @@ static __always_inline bool describe(struct slot *slot, const struct call *call)
 __noinline int describe_any(__u32 slot_number, long ret, __u32 syscall, __u32 abi, __u32 socketcall)
 {
 	struct slot *slot = slot_of(slot_number);
-	struct task_struct *task = current_task();
-	struct call call = {task, user_regs(task), ret, syscall, abi, socketcall};
+	struct call call = current_call(ret, syscall, abi, socketcall);
 
 	return slot ? describe(slot, &call) : 0;
 }
 
-static __always_inline bool describe_call(struct slot *slot, const struct call *call)
+static __always_inline bool describe_call(struct slot *slot, struct call *call)
 {
 	if (__builtin_constant_p(call->syscall))
 		return describe(slot, call);

@@ -3,6 +3,11 @@
 #ifndef COPENCLOSE_EMIT_H
 #define COPENCLOSE_EMIT_H
 
+#include "call.h"
+#include "count.h"
+#include "filter.h"
+#include "slots.h"
+
 /* Records on their way to the reader. */
 
 static __always_inline void fill(struct event *e, const struct call *call)

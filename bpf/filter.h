@@ -3,6 +3,9 @@
 #ifndef COPENCLOSE_FILTER_H
 #define COPENCLOSE_FILTER_H
 
+#include "maps.h"
+#include "task.h"
+
 /*
  * Filters decide before a record is reserved. Each holds when one entry of its
  * list does, and an event passes when all of them hold. That of paths is in

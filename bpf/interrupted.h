@@ -3,6 +3,10 @@
 #ifndef COPENCLOSE_INTERRUPTED_H
 #define COPENCLOSE_INTERRUPTED_H
 
+#include "call.h"
+#include "count.h"
+#include "maps.h"
+
 /*
  * A call that a signal interrupts returns one of these inside the kernel. The program
  * gets EINTR, or the call is made again and gets what it returns then, or the thread
@@ -26,8 +30,8 @@ static __always_inline void forget_interrupted(__u32 tid)
 /* Whether a call is the one that was noted, made again. */
 static __always_inline bool is_same_call(const struct interrupted *noted, const struct call *call)
 {
-	return noted->syscall == call->syscall && noted->sp == STACK_POINTER(call->regs) &&
-	       noted->first == ARG_0(call->regs, call->abi);
+	return noted->syscall == call->syscall && noted->sp == stack_pointer(call) &&
+	       noted->first == first_argument(call);
 }
 
 /*
@@ -39,7 +43,7 @@ static __always_inline bool is_same_call(const struct interrupted *noted, const 
  */
 static __always_inline bool was_left(const struct interrupted *noted, const struct call *call)
 {
-	return !is_same_call(noted, call) && STACK_POINTER(call->regs) >= noted->sp &&
+	return !is_same_call(noted, call) && stack_pointer(call) >= noted->sp &&
 	       !task_read(call->task, sas_ss_size);
 }
 
@@ -51,8 +55,8 @@ static __always_inline bool note_interrupted(const struct call *call, __u32 tid,
 {
 	struct interrupted noted = {
 		.time = time,
-		.sp = STACK_POINTER(call->regs),
-		.first = ARG_0(call->regs, call->abi),
+		.sp = stack_pointer(call),
+		.first = first_argument(call),
 		.ret = call->ret,
 		.syscall = call->syscall,
 		.abi = call->abi,
@@ -138,10 +142,7 @@ static __always_inline enum delivery delivery_of(int signal, const struct k_siga
 /* The call that was noted; ret is how it ended. */
 static __always_inline struct call call_from_note(const struct interrupted *noted, long ret)
 {
-	struct task_struct *task = current_task();
-
-	return (struct call){task,	     user_regs(task), ret,
-			     noted->syscall, noted->abi,      noted->socketcall};
+	return current_call(ret, noted->syscall, noted->abi, noted->socketcall);
 }
 
 #endif

@@ -3,6 +3,8 @@
 #ifndef COPENCLOSE_MAPS_H
 #define COPENCLOSE_MAPS_H
 
+#include "vmlinux.h"
+#include <bpf/bpf_helpers.h>
 #include "config.h"
 
 struct shared shared SEC(".data.shared");

@@ -3,6 +3,9 @@
 #ifndef COPENCLOSE_PATH_H
 #define COPENCLOSE_PATH_H
 
+#include "maps.h"
+#include "task.h"
+
 /* The absolute path of an open file. */
 
 /* A path that is walked from the file up to the root. */

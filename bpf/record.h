@@ -3,6 +3,8 @@
 #ifndef COPENCLOSE_RECORD_H
 #define COPENCLOSE_RECORD_H
 
+#include "vmlinux.h"
+
 /*
  * The contract between the programs and the reader. record.go is the Go half;
  * its test compares the two through the BTF of the built object.

@@ -3,6 +3,10 @@
 #ifndef COPENCLOSE_SLOTS_H
 #define COPENCLOSE_SLOTS_H
 
+#include "call.h"
+#include "count.h"
+#include "maps.h"
+
 /* Who has which slot, see maps.h. */
 
 static __always_inline struct slot *clear_slot(__u32 number)

@@ -3,6 +3,11 @@
 #ifndef COPENCLOSE_SOCKET_H
 #define COPENCLOSE_SOCKET_H
 
+#include "vmlinux.h"
+#include <bpf/bpf_endian.h>
+#include "maps.h"
+#include "task.h"
+
 /* Sockets: what the kernel has of their ends, and what connect(2) was given. */
 
 #define AF_UNIX 1 /* include/linux/socket.h */
@@ -189,11 +194,21 @@ static __always_inline void describe_sock(struct slot *slot, struct sock *sk)
 	describe_any_sock(slot->number);
 }
 
+#define S_IFMT 0170000
+#define S_IFSOCK 0140000
+
+/*
+ * The socket that a file is, or NULL. The file of a socket's name in a directory has
+ * the mode of a socket too, but it can be opened only with O_PATH, and has no data.
+ */
 static __always_inline struct sock *sock_of(struct file *file)
 {
-	struct socket *socket = kernel_read(file, private_data);
+	struct socket *socket;
 
-	return kernel_read(socket, sk);
+	if ((kernel_read(file, f_inode, i_mode) & S_IFMT) != S_IFSOCK)
+		return NULL;
+	socket = kernel_read(file, private_data);
+	return socket ? kernel_read(socket, sk) : NULL;
 }
 
 #define SIN6_LEN_RFC2133 24 /* without the scope id; include/net/ipv6.h */

@@ -36,7 +36,7 @@ type Syscall struct {
 // Numbers are a syscall's numbers on each architecture, none where it has none.
 type Numbers struct{ X8664, I386, ARM64, ARM int }
 
-const none = 0xffff // NONE of syscalls.h, more than any number
+const none = 0xffff // NO_NUMBER of syscalls.h, more than any number
 
 // Arguments has the role of each argument; those that are left out are not recorded.
 type Arguments [4]Role

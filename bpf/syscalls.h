@@ -10,18 +10,18 @@
  * the flags that it implies, and the roles of its arguments.
  */
 /* clang-format off */
-#define NONE 0xffff
+#define NO_NUMBER 0xffff
 #define SYSCALLS(ROW) \
-	ROW(open, 2, 5, NONE, 5, 0, PATH, FLAGS, MODE, UNUSED) \
+	ROW(open, 2, 5, NO_NUMBER, 5, 0, PATH, FLAGS, MODE, UNUSED) \
 	ROW(openat, 257, 295, 56, 322, 0, DIRFD, PATH, FLAGS, MODE) \
 	ROW(openat2, 437, 437, 437, 437, 0, DIRFD, PATH, HOW, UNUSED) \
-	ROW(creat, 85, 8, NONE, 8, 01101, PATH, MODE, UNUSED, UNUSED) \
-	ROW(accept, 43, NONE, 202, 285, 0, FD, UNUSED, UNUSED, UNUSED) \
+	ROW(creat, 85, 8, NO_NUMBER, 8, 01101, PATH, MODE, UNUSED, UNUSED) \
+	ROW(accept, 43, NO_NUMBER, 202, 285, 0, FD, UNUSED, UNUSED, UNUSED) \
 	ROW(accept4, 288, 364, 242, 366, 0, FD, UNUSED, UNUSED, FLAGS) \
 	ROW(connect, 42, 362, 203, 283, 0, FD, ADDRESS, ADDRESS_LEN, UNUSED) \
 	ROW(close, 3, 6, 57, 6, 0, FD, UNUSED, UNUSED, UNUSED) \
 	ROW(close_range, 436, 436, 436, 436, 0, FD, LAST_FD, FLAGS, UNUSED) \
-	ROW(dup2, 33, 63, NONE, 63, 0, UNUSED, FD, UNUSED, UNUSED) \
+	ROW(dup2, 33, 63, NO_NUMBER, 63, 0, UNUSED, FD, UNUSED, UNUSED) \
 	ROW(dup3, 292, 330, 24, 358, 0, UNUSED, FD, FLAGS, UNUSED)
 
 /* Those that socketcall(2) has, by their number there. */

@@ -50,7 +50,7 @@ func syscallsHeader() string {
  * the flags that it implies, and the roles of its arguments.
  */
 /* clang-format off */
-#define NONE 0xffff
+#define NO_NUMBER 0xffff
 #define SYSCALLS(ROW)`)
 	for _, s := range Syscalls {
 		row := []string{s.Name, number(s.Numbers.X8664), number(s.Numbers.I386), number(s.Numbers.ARM64), number(s.Numbers.ARM), fmt.Sprintf("%#o", s.Implies)}
@@ -99,7 +99,7 @@ enum syscall {
 
 func number(n int) string {
 	if n == none {
-		return "NONE"
+		return "NO_NUMBER"
 	}
 	return strconv.Itoa(n)
 }

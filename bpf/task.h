@@ -3,6 +3,11 @@
 #ifndef COPENCLOSE_TASK_H
 #define COPENCLOSE_TASK_H
 
+#include "vmlinux.h"
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_helpers.h>
+#include "record.h"
+
 /*
  * The kernel's own data. Fields are loaded, not read with helpers, wherever the
  * kernel lets us: where returns are expensive (retbleed, SRSO), each call of a

@@ -30,7 +30,7 @@ endif
 
 # CFLAGS is set because upstream's -Werror breaks with compilers newer than the
 # release; -g is left out because nobody debugs libbpf through this binary.
-$(LIBBPF): $(if $(LIBBPF_SRC),,$(libbpf_tarball)) $(SYSROOT)
+$(LIBBPF): $(if $(LIBBPF_SRC),,$(libbpf_tarball)) | $(SYSROOT)
 	@echo '  LIBBPF   $@'
 	$(Q)rm -rf $(addprefix $(LIBBPF_DIR)/,origin source objects include lib)
 ifndef LIBBPF_SRC

@@ -17,10 +17,14 @@ triplet_x86   := x86_64-linux-gnu
 triplet_arm64 := aarch64-linux-gnu
 TRIPLET       := $(or $(triplet_$(ARCH)),$(error ARCH=$(ARCH): there are x86 and arm64))
 
+# Of Debian's compilers for other architectures those without a version in their name
+# conflict with gcc-multilib.
+GCC_VERSION := $(shell gcc -dumpversion 2>/dev/null | cut -d. -f1)
+
 ifneq ($(FOREIGN),)
-CC := $(TRIPLET)-gcc
+CC := $(TRIPLET)-gcc-$(GCC_VERSION)
 AR := $(TRIPLET)-ar
-CROSS_PACKAGES := gcc-$(subst _,-,$(TRIPLET)) libc6-dev-$(GOARCH)-cross
+CROSS_PACKAGES := gcc-$(GCC_VERSION)-$(subst _,-,$(TRIPLET)) libc6-dev-$(GOARCH)-cross
 
 # The libraries come from the suite that the compiler is from.
 SYSROOT         := build/$(FOREIGN)sysroot
@@ -32,7 +36,11 @@ $(SYSROOT):
 	$(Q)DEB_HOST_ARCH=$(GOARCH) packaging/sysroot $@ libelf-dev zlib1g-dev
 endif
 
-# 32-bit programs, of which the tests trace some.
-cc32_x86   := $(CC) -m32
-cc32_arm64 := arm-linux-gnueabihf-gcc
-CC32       := $(cc32_$(ARCH))
+# 32-bit programs, of which the tests trace some. The headers in asm are those of both
+# x86 ABIs.
+cc32_x86         := $(CC) -m32 -idirafter /usr/include/x86_64-linux-gnu
+cc32_arm64       := arm-linux-gnueabihf-gcc-$(GCC_VERSION)
+CC32             := $(cc32_$(ARCH))
+packages32_x86   := gcc-$(GCC_VERSION)-multilib
+packages32_arm64 := gcc-$(GCC_VERSION)-arm-linux-gnueabihf libc6-dev-armhf-cross
+PACKAGES32       := $(packages32_$(ARCH))

@@ -28,11 +28,11 @@ test: ## Install what is missing and run every test
 
 .PHONY: test-deps
 test-deps: ## Install what the tests need (Debian packages)
-	$(Q)$(SUDO) packaging/install-missing gcc-multilib clang-format shellcheck docker.io debootstrap \
+	$(Q)$(SUDO) packaging/install-missing $(PACKAGES32) clang-format shellcheck docker.io debootstrap \
 		busybox-static curl git python3 strace reuse
 
 .PHONY: test-unit
-test-unit: $(OBJECT) $(LIBBPF) ## Decoders, tables, flags: no root needed
+test-unit: $(EMBEDDED) $(LIBBPF) ## Decoders, tables, flags: no root needed
 	$(Q)$(GO) test ./bpf ./internal/...
 
 .PHONY: test-e2e
@@ -43,7 +43,7 @@ test-e2e: all static $(TRIGGERS) ## The built binary on this kernel, with real c
 FUZZ_TIME ?= 30s
 
 .PHONY: fuzz
-fuzz: $(OBJECT) $(LIBBPF) ## Fuzz each decoder for FUZZ_TIME
+fuzz: $(EMBEDDED) $(LIBBPF) ## Fuzz each decoder for FUZZ_TIME
 	$(Q)grep -ro --include='*_test.go' 'func Fuzz[A-Za-z]*' bpf internal | sed 's|/[^/]*:func | |' | \
 	while read -r package target; do \
 		$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZ_TIME) "./$$package" || exit 1; \
@@ -52,7 +52,7 @@ fuzz: $(OBJECT) $(LIBBPF) ## Fuzz each decoder for FUZZ_TIME
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 .PHONY: check
-check: $(OBJECT) $(LIBBPF) ## gofmt, vet, staticcheck, clang-format, shellcheck, licences
+check: $(EMBEDDED) $(LIBBPF) ## gofmt, vet, staticcheck, clang-format, shellcheck, licences
 	@echo '  CHECK'
 	$(Q)unformatted=$$(gofmt -l main.go bpf internal test); \
 		test -z "$$unformatted" || { echo "gofmt: $$unformatted" >&2; exit 1; }

@@ -35,7 +35,7 @@ bench-run: all static $(BENCH_BUILT) $(if $(filter soak -help -only%,$(ARGS)),,b
 	$(Q)$(SUDO) $(BENCH_DIR)/bench $(ARGS)
 
 .PHONY: bench-go
-bench-go: $(OBJECT) $(LIBBPF) ## Go benchmarks: decoders, formats, from ring to line
+bench-go: $(EMBEDDED) $(LIBBPF) ## Go benchmarks: decoders, formats, from ring to line
 	$(Q)mkdir -p $(BENCH_DIR)
 	$(Q)$(GO) test -run '^$$' -bench . -benchmem ./bpf ./internal/... >$(BENCH_DIR)/go.txt || \
 		{ cat $(BENCH_DIR)/go.txt; exit 1; }

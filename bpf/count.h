@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* SPDX-FileCopyrightText: The copenclose authors */
-#ifndef COPENCLOSE_CPU_H
-#define COPENCLOSE_CPU_H
+#ifndef COPENCLOSE_COUNT_H
+#define COPENCLOSE_COUNT_H
+
+#include "maps.h"
 
 /*
  * Counts in this CPU's counters. A program of a socket's state runs in a softirq

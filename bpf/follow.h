@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* SPDX-FileCopyrightText: The copenclose authors */
+#ifndef COPENCLOSE_FOLLOW_H
+#define COPENCLOSE_FOLLOW_H
+
+#include "config.h"
+#include "count.h"
+#include "maps.h"
+
+/* Processes that the map ids lists because of what others are. */
+
+/* --follow: a listed process lists its children, for as long as they live. */
+static __always_inline int follow_child(struct task_struct *parent, struct task_struct *child)
+{
+	struct id id = {.kind = ID_PID, .value = parent->tgid};
+	__u8 yes = 1;
+
+	if (parent->tgid == child->tgid || !bpf_map_lookup_elem(&ids, &id))
+		return 0;
+	id.value = child->tgid;
+	if (bpf_map_update_elem(&ids, &id, &yes, BPF_ANY))
+		count(unfollowed);
+	return 0;
+}
+
+/*
+ * copenclose -- COMMAND: what the tool runs is listed when it has become the command,
+ * so that what happens between fork and exec is not attributed to it.
+ */
+static __always_inline int follow_command(struct task_struct *task)
+{
+	struct id id = {.kind = ID_PID, .value = task->tgid};
+	__u8 yes = 1;
+
+	if (shared.tool && task->real_parent->tgid == shared.tool)
+		bpf_map_update_elem(&ids, &id, &yes, BPF_ANY);
+	return 0;
+}
+
+static __always_inline int unfollow(struct task_struct *task)
+{
+	struct id id = {.kind = ID_PID, .value = task->tgid};
+
+	/* The last thread; do_exit() has counted it out before. */
+	if (cfg.follow && task->signal->live.counter == 0)
+		bpf_map_delete_elem(&ids, &id);
+	return 0;
+}
+
+#endif

@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The copenclose authors
+
+package licenses
+
+import _ "embed"
+
+//go:embed collected.amd64.txt.gz
+var compressed []byte
