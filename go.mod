@@ -8,6 +8,7 @@ go 1.26.0
 require (
 	github.com/aquasecurity/libbpfgo v0.9.2-libbpf-1.5.1
 	github.com/cilium/ebpf v0.22.0
+	github.com/clipperhouse/displaywidth v0.10.0
 	github.com/docker/go-units v0.5.0
 	github.com/google/licensecheck v0.3.1
 	github.com/landlock-lsm/go-landlock v0.11.0
@@ -25,7 +26,6 @@ require (
 
 require (
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
-	github.com/clipperhouse/displaywidth v0.10.0 // indirect
 	github.com/clipperhouse/uax29/v2 v2.6.0 // indirect
 	github.com/cpuguy83/go-md2man/v2 v2.0.7 // indirect
 	github.com/fatih/color v1.18.0 // indirect

@@ -27,7 +27,7 @@ const (
 
 // containersCommand returns the subcommand that lists the containers that run.
 func (t *tool) containersCommand() *cli.Command {
-	format := option.NewChoice(output.Table, output.JSON)
+	format := option.NewChoice(output.ListFormats()...)
 	var runtimes Runtimes
 	return &cli.Command{
 		Name:        "containers",
@@ -62,8 +62,5 @@ func (t *tool) listContainers(ctx context.Context, format output.Format, runtime
 	if err := registry.WaitForNames(ctx); err != nil {
 		note(err.Error())
 	}
-	if format == output.JSON {
-		return container.WriteJSON(t.stdout, registry.List())
-	}
-	return container.WriteTable(t.stdout, registry.List())
+	return output.WriteContainers(t.stdout, format, true, registry.List())
 }

@@ -29,9 +29,10 @@ type Options struct {
 func newOptions() *Options {
 	return &Options{
 		Look: Look{
-			Format:    option.NewChoice(output.Table, output.Wide, output.JSON).Also("jsonl", "json").Also("ndjson", "json"),
-			Time:      option.NewChoice(output.UTC, output.Local, output.Unix, output.Delta),
-			Precision: option.NewChoice(output.Seconds, output.Milliseconds, output.Microseconds, output.Nanoseconds),
+			Format:    option.NewChoice(output.Formats()...).Also("jsonl", "json").Also("ndjson", "json"),
+			Time:      option.NewChoice(output.AutoTime, output.UTC, output.Local, output.TimeOfDay, output.Unix, output.Delta),
+			Color:     option.NewChoice(output.ColorAuto, output.ColorAlways, output.ColorNever),
+			Precision: option.NewChoice(output.AutoPrecision, output.Seconds, output.Milliseconds, output.Microseconds, output.Nanoseconds),
 		},
 		Kernel: Kernel{
 			Way:        option.NewChoice(tracer.AutoWay, tracer.Fentry, tracer.Kprobe, tracer.Tracepoint, tracer.PerfTracepoint),
@@ -122,20 +123,22 @@ type Look struct {
 	Time      *option.Choice
 	Precision *option.Choice
 	NoHeader  bool
+	Color     *option.Choice
 }
 
 // Flags returns the flags that set l.
 func (l *Look) Flags() []cli.Flag {
 	look := category("What to show")
 	return []cli.Flag{
-		look.value(l.Format, "output", "o", "`FORMAT`: table, wide (more columns) or json (an object a line)"),
+		look.value(l.Format, "output", "o", "`FORMAT`: table, wide (more columns), json (an object a line) or tsv"),
 		look.toggle(&l.CgroupID, "use-cgv2", "C", "show containers by cgroup v2 id instead of hostname"),
-		look.value(&l.Columns, "columns", "", "`LIST`: columns to show (--columns help lists them)"),
+		look.value(&l.Columns, "columns", "", "`LIST`: columns to show, or changes like +latency,-gid (--columns help lists them)"),
 		look.toggle(&l.Latency, "latency", "", "show how long calls took"),
 		look.toggle(&l.FullPath, "full-path", "", "in tables, of opens show the absolute path of the file, not the path as given; JSON has both"),
-		look.value(l.Time, "time", "", "`STYLE`: utc, local, unix or delta (to the event before)"),
+		look.value(l.Time, "time", "", "`STYLE`: utc, local, clock (time of day), unix or delta (to the event before)"),
 		look.value(l.Precision, "timestamp-precision", "", "`UNIT`: last digit of times: s, ms, us or ns"),
 		look.toggle(&l.NoHeader, "no-header", "", "leave out the header"),
+		look.value(l.Color, "color", "", "`WHEN`: auto (on a terminal), always or never"),
 	}
 }
 
@@ -217,8 +220,8 @@ func (o *Options) resolve(needs stream.Needs) (r request, err error) {
 	if err := o.conflict(); err != nil {
 		return r, err
 	}
-	for _, name := range []string{"full-path", "latency"} {
-		if slices.Contains(o.given, name) && !needs.Details && len(o.Select.Paths) == 0 {
+	for name, shown := range map[string]bool{"full-path": needs.File, "latency": needs.Details} {
+		if slices.Contains(o.given, name) && !shown && len(o.Select.Paths) == 0 {
 			return r, usagef("--%s is for -o wide and -o json, or a column that shows it", name)
 		}
 	}
@@ -231,7 +234,7 @@ func (o *Options) resolve(needs stream.Needs) (r request, err error) {
 		Hostname:   needs.Hostname,
 		Details:    needs.Details,
 		Latency:    needs.Latency,
-		File:       needs.File,
+		File:       needs.File || o.Look.FullPath,
 		Cgroups:    names || o.Select.IgnoreHost,
 		Filter:     o.Select.filter(),
 	}
@@ -249,11 +252,9 @@ func (o *Options) resolve(needs stream.Needs) (r request, err error) {
 
 // conflict returns which options do not go together, whatever they need.
 func (o *Options) conflict() error {
-	if o.Look.Format.Word == string(output.JSON) {
-		for _, name := range []string{"columns", "use-cgv2", "time", "timestamp-precision", "no-header"} {
-			if slices.Contains(o.given, name) {
-				return usagef("--%s is for tables, not for -o json", name)
-			}
+	for _, name := range o.given {
+		if format := output.Format(o.Look.Format.Word); format.Refuses(name) {
+			return usagef("--%s is for tables, not for -o %s", name, format)
 		}
 	}
 	for _, c := range []struct {

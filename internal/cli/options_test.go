@@ -55,7 +55,6 @@ func TestConflicts(t *testing.T) {
 		"-o json --use-cgv2":              "--use-cgv2" + excludesJSON,
 		"-C --output json":                "--use-cgv2" + excludesJSON,
 		"-o json --time utc":              "--time" + excludesJSON,
-		"-o json --timestamp-precision s": "--timestamp-precision" + excludesJSON,
 		"-o json --no-header":             "--no-header" + excludesJSON,
 		"-C --columns pid":                "--use-cgv2 and --columns exclude each other: cgroupid is a column",
 		"-qv":                             "--quiet and --verbose exclude each other",
@@ -64,7 +63,7 @@ func TestConflicts(t *testing.T) {
 		"--follow --tid 1":                "--follow needs --pid",
 		"-p 1 -- true":                    "--pid and a command exclude each other",
 		"-p 1 --follow -- true":           "--pid and a command exclude each other",
-		"--latency":                       "--latency" + needsDetails,
+		"--latency --columns pid":         "--latency" + needsDetails,
 		"--full-path":                     "--full-path" + needsDetails,
 		"--full-path --columns pid,comm":  "--full-path" + needsDetails,
 		"-C --latency --full-path -I":     "--full-path" + needsDetails,
@@ -120,7 +119,7 @@ func TestResolve(t *testing.T) {
 		"-u 4 -g 5":                  plain, // looked up later
 		"--errno ENOENT":             with(func(c *tracer.Config) { c.Filter.Errnos = []uint32{2} }),
 		"--comm a,b*":                with(func(c *tracer.Config) { c.Filter.Comms = []string{"a", "b*"} }),
-		"--path /etc --latency":      with(func(c *tracer.Config) { c.Filter.Paths, c.Latency = []string{"/etc"}, true }),
+		"--path /etc --latency":      with(func(c *tracer.Config) { c.Filter.Paths, c.Details, c.Latency = []string{"/etc"}, true, true }),
 		"--path /etc --full-path":    with(func(c *tracer.Config) { c.Filter.Paths, c.File = []string{"/etc"}, true }),
 		"--cgroup /a":                plain,
 		"--attach perf -q":           with(func(c *tracer.Config) { c.Way = tracer.PerfTracepoint }),
@@ -152,7 +151,7 @@ func TestLines(t *testing.T) {
 	}
 	got = parse(t, "-o wide -C --latency --full-path").Look.lines()
 	want = output.Options{
-		Format: output.Wide, CgroupID: true, Latency: true, FullPath: true, Time: output.UTC, Precision: output.Seconds,
+		Format: output.Wide, CgroupID: true, Latency: true, FullPath: true, Time: output.AutoTime, Precision: output.AutoPrecision,
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)

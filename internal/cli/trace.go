@@ -7,10 +7,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
+	"os"
 	"slices"
 
-	"github.com/olekukonko/tablewriter"
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 
@@ -46,7 +45,7 @@ func (t *tool) traceCommand() *cli.Command {
 			case version:
 				return t.printVersion()
 			case slices.Equal(o.Look.Columns, []string{"help"}):
-				return printColumns(t.stdout)
+				return output.WriteColumns(t.stdout)
 			}
 			o.Command, o.given = t.command, given(c)
 			return t.trace(c.Context, o)
@@ -54,22 +53,12 @@ func (t *tool) traceCommand() *cli.Command {
 	}
 }
 
-// printColumns answers --columns help.
-func printColumns(out io.Writer) error {
-	table := tablewriter.NewWriter(out)
-	table.Header("column", "what it is")
-	for _, column := range output.Columns {
-		if err := table.Append(column.Name, column.About); err != nil {
-			return err
-		}
-	}
-	return table.Render()
-}
-
 // trace shows events, and then says what became of all.
 func (t *tool) trace(ctx context.Context, o *Options) error {
+	lines := o.Look.lines()
+	lines.WriteTo(t.stdout, output.ColorWhen(o.Look.Color.Word), os.Getenv)
 	out, end := patiently(t.stdout)
-	w, err := output.NewWriter(out, o.Look.lines())
+	w, err := output.NewWriter(out, lines)
 	if err != nil {
 		return usageError(err)
 	}

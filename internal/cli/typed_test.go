@@ -106,7 +106,6 @@ func TestTyped(t *testing.T) {
 		{"--runtime-socket tcp://1.2.3.4", "--runtime-socket tcp://1.2.3.4: only unix sockets can be asked, not tcp"},
 		{"--runtime-socket unix://", "--runtime-socket unix://: no path of a socket"},
 		{"--no-runtime --runtime-socket /x", "--no-runtime and --runtime-socket exclude each other"},
-		{"--latency", "--latency is for -o wide and -o json, or a column that shows it"},
 		{"--full-path", "--full-path is for -o wide and -o json, or a column that shows it"},
 		{"-qv", "--quiet and --verbose exclude each other"},
 		{"-f", "--follow needs --pid"},
@@ -119,7 +118,7 @@ func TestTyped(t *testing.T) {
 		{"containers now", "unexpected word now: see copenclose containers --help"},
 		{"containers -- now", "containers runs no command: see copenclose containers --help"},
 		{"containers --", "containers runs no command: see copenclose containers --help"},
-		{"containers -o wide", "-o wide: not one of table, json"},
+		{"containers -o wide", "-o wide: not one of table, json, tsv"},
 		{"containers --frobnicate", "unknown option --frobnicate; copenclose containers --help lists them"},
 	} {
 		r := run(t, nil, split(c.typed)...)

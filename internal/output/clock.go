@@ -10,15 +10,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TimeStyle is how the TIME column tells the time.
+// TimeStyle is how times are written.
 type TimeStyle string
 
 // The styles there are.
 const (
-	UTC   TimeStyle = "utc"   // 2021-01-19T07:35:10Z
-	Local TimeStyle = "local" // 2021-01-19T08:35:10+01:00
-	Unix  TimeStyle = "unix"  // seconds since 1970
-	Delta TimeStyle = "delta" // seconds since the event before
+	AutoTime  TimeStyle = "auto"  // UTC, or TimeOfDay where -o wide fits a terminal
+	UTC       TimeStyle = "utc"   // 2021-01-19T07:35:10Z
+	Local     TimeStyle = "local" // 2021-01-19T08:35:10+01:00
+	TimeOfDay TimeStyle = "clock" // 08:35:10, local
+	Unix      TimeStyle = "unix"  // seconds since 1970
+	Delta     TimeStyle = "delta" // seconds since the event before
 )
 
 // Precision is how exactly: the unit of the last digit.
@@ -26,10 +28,11 @@ type Precision string
 
 // The precisions there are.
 const (
-	Seconds      Precision = "s"
-	Milliseconds Precision = "ms"
-	Microseconds Precision = "us"
-	Nanoseconds  Precision = "ns"
+	AutoPrecision Precision = "auto" // that of the format
+	Seconds       Precision = "s"
+	Milliseconds  Precision = "ms"
+	Microseconds  Precision = "us"
+	Nanoseconds   Precision = "ns"
 )
 
 // digits is how many follow the decimal point.
@@ -41,21 +44,43 @@ func (p Precision) digits() int {
 // of day by the time of boot, and by more after each suspend and each time
 // somebody sets the clock.
 type clock struct {
-	style  TimeStyle
-	digits int
-	zone   *time.Location
-	offset int64  // ns
-	before uint64 // the event before, for Delta
+	style          TimeStyle
+	digits         int
+	zone           *time.Location
+	realtimeOffset func() int64
+	offset         int64  // ns
+	before         uint64 // the event before, for Delta
 	// The last second that was formatted, in front of and behind the fraction.
 	// Most events share it with the one before.
-	second       int64
-	prefix, zulu []byte
+	second         int64
+	prefix, suffix []byte
 }
 
-func newClock(style TimeStyle, precision Precision) clock {
-	c := clock{style: style, digits: precision.digits(), zone: time.UTC, second: -1}
-	if style == Local {
-		c.zone = time.Local
+// newClock returns the clock that o asks for, or one of this precision in UTC.
+func newClock(o *Options, precision Precision) *clock {
+	style := o.Time
+	if style == "" || style == AutoTime {
+		style = UTC
+		if o.width > 0 {
+			style = TimeOfDay
+		}
+	}
+	switch {
+	case o.Precision != "" && o.Precision != AutoPrecision:
+		precision = o.Precision
+	case style == Delta:
+		precision = Microseconds
+	case style == TimeOfDay && !isNarrow(o.width):
+		precision = Milliseconds
+	}
+	c := &clock{style: style, digits: precision.digits(), zone: time.UTC, realtimeOffset: o.realtimeOffset, second: -1}
+	if c.realtimeOffset == nil {
+		c.realtimeOffset = realtimeOffset
+	}
+	if style == Local || style == TimeOfDay {
+		if c.zone = o.zone; c.zone == nil {
+			c.zone = time.Local
+		}
 	}
 	c.adjust()
 	return c
@@ -63,28 +88,27 @@ func newClock(style TimeStyle, precision Precision) clock {
 
 // width is how wide the text is, as a column.
 func (c *clock) width() int {
-	now := uint64(time.Now().UnixNano() - c.offset)
 	if c.style == Delta {
 		return 5 + c.digits
 	}
-	return len(c.append(nil, now))
+	return len(c.append(nil, uint64(time.Now().UnixNano()-c.offset)))
 }
 
-// clockStep is by how much the clocks must have moved apart to call it a step,
-// and not the time it takes to read both.
+// clockStep is the smallest change of the offset that is taken for a step of the clock,
+// and not for the time between reading both.
 const clockStep = int64(100 * time.Microsecond)
 
-// adjust looks at both clocks, and follows when they were moved apart.
+// adjust reads both clocks, and follows a step.
 func (c *clock) adjust() {
-	offset := realtimeOffset()
+	offset := c.realtimeOffset()
 	if step := offset - c.offset; step > clockStep || step < -clockStep {
 		c.offset = offset
 	}
 }
 
-// realtimeOffset is by how much the time of day is ahead of the monotonic time,
-// in ns; tests have another.
-var realtimeOffset = func() int64 {
+// realtimeOffset returns by how much the time of day is ahead of the monotonic time,
+// in ns.
+func realtimeOffset() int64 {
 	var monotonic, realtime unix.Timespec
 	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &monotonic)
 	_ = unix.ClockGettime(unix.CLOCK_REALTIME, &realtime)
@@ -103,14 +127,23 @@ func (c *clock) append(b []byte, monotonic uint64) []byte {
 	}
 	b = append(b, c.prefix...)
 	b = appendFraction(b, now-second*int64(time.Second), c.digits)
-	return append(b, c.zulu...)
+	return append(b, c.suffix...)
 }
 
-// same tells whether append would append what it did last.
-func (c *clock) same(monotonic uint64) bool {
-	since := int64(monotonic) + c.offset - c.second*int64(time.Second)
-	return c.digits == 0 && c.style != Delta && since >= 0 && since < int64(time.Second)
+// sameSecond returns a number that two times have that are written alike, or anyTime.
+func (c *clock) sameSecond(monotonic uint64) int64 {
+	if c.digits != 0 || c.style == Delta {
+		return anyTime
+	}
+	now := int64(monotonic) + c.offset
+	if since := now - c.second*int64(time.Second); since >= 0 && since < int64(time.Second) {
+		return c.second
+	}
+	return now / int64(time.Second)
 }
+
+// anyTime is no second: each time is written in another way.
+const anyTime = -1
 
 func (c *clock) formatSecond(second int64) {
 	c.second = second
@@ -119,8 +152,12 @@ func (c *clock) formatSecond(second int64) {
 		return
 	}
 	t := time.Unix(second, 0).In(c.zone)
+	if c.style == TimeOfDay {
+		c.prefix = t.AppendFormat(c.prefix[:0], time.TimeOnly)
+		return
+	}
 	c.prefix = t.AppendFormat(c.prefix[:0], "2006-01-02T15:04:05")
-	c.zulu = t.AppendFormat(c.zulu[:0], "Z07:00")
+	c.suffix = t.AppendFormat(c.suffix[:0], "Z07:00")
 }
 
 func (c *clock) appendDelta(b []byte, monotonic uint64) []byte {
@@ -138,15 +175,30 @@ func appendFraction(b []byte, ns int64, digits int) []byte {
 	if digits == 0 {
 		return b
 	}
-	start := len(b)
-	b = strconv.AppendInt(b, int64(time.Second)+ns, 10) // its first digit becomes the point
-	b[start] = '.'
-	return b[:start+1+digits]
+	var text [10]byte // filled from the end, two digits at once
+	rest := uint32(ns)
+	for i := 8; i > 0; i -= 2 {
+		two := rest % 100 * 2
+		rest /= 100
+		text[i], text[i+1] = twoDigits[two], twoDigits[two+1]
+	}
+	text[0], text[1] = '.', '0'+byte(rest)
+	return append(b, text[:1+digits]...)
 }
 
-// appendDuration appends ns in a unit that suits people.
+// twoDigits has the numbers from 00 to 99.
+var twoDigits = func() (text [200]byte) {
+	for i := range 100 {
+		text[2*i], text[2*i+1] = '0'+byte(i/10), '0'+byte(i%10)
+	}
+	return text
+}()
+
+// appendDuration appends ns in the unit that suits it, with three digits at most.
 func appendDuration(b []byte, ns uint64) []byte {
 	switch {
+	case ns < uint64(time.Microsecond):
+		return append(strconv.AppendUint(b, ns, 10), "ns"...)
 	case ns < uint64(time.Millisecond):
 		return append(appendIn(b, ns, time.Microsecond), "us"...)
 	case ns < uint64(time.Second):
@@ -155,8 +207,23 @@ func appendDuration(b []byte, ns uint64) []byte {
 	return append(appendIn(b, ns, time.Second), 's')
 }
 
-// appendIn appends ns in a unit, with three digits behind the point.
+// appendIn appends the first three digits of ns in a unit, and all before the point.
 func appendIn(b []byte, ns uint64, unit time.Duration) []byte {
-	b = strconv.AppendUint(b, ns/uint64(unit), 10)
-	return appendFraction(b, int64(ns%uint64(unit))*int64(time.Second/unit), 3)
+	whole, rest := ns/uint64(unit), ns%uint64(unit)
+	b = strconv.AppendUint(b, whole, 10)
+	digits := 2
+	switch {
+	case whole >= 100:
+		return b
+	case whole >= 10:
+		digits = 1
+	}
+	b = appendFraction(b, int64(rest)*int64(time.Second/unit), digits)
+	for b[len(b)-1] == '0' {
+		b = b[:len(b)-1]
+	}
+	if b[len(b)-1] == '.' {
+		b = b[:len(b)-1]
+	}
+	return b
 }

@@ -204,7 +204,8 @@ var containers = []*stream.Container{
 
 // fixed writes as if the kernel's clock had started in 2021.
 func fixed(out io.Writer, o Options) *Writer {
-	realtimeOffset = func() int64 { return 1611041700 * second }
+	o.realtimeOffset = func() int64 { return 1611041700 * second }
+	o.zone = time.FixedZone("CET", 3600)
 	w, err := NewWriter(out, o)
 	if err != nil {
 		panic(err)
@@ -213,8 +214,6 @@ func fixed(out io.Writer, o Options) *Writer {
 }
 
 func TestGolden(t *testing.T) {
-	defer func(local *time.Location) { time.Local = local }(time.Local)
-	time.Local = time.FixedZone("CET", 3600)
 	for name, o := range map[string]Options{
 		"hostnames": {Format: Table},
 		"cgroupids": {Format: Table, CgroupID: true},
@@ -255,6 +254,65 @@ func TestGolden(t *testing.T) {
 				t.Errorf("%d shown, %d unwritten", w.Shown(), w.Unwritten())
 			}
 		})
+	}
+}
+
+// schema is what docs/event.schema.json has of an object.
+type schema struct {
+	Properties map[string]schema
+	Defs       map[string]schema `json:"$defs"`
+	Items      *schema
+	Enum       []string
+}
+
+// The schema has the keys of the table of fields, and no others.
+func TestSchemaHasFields(t *testing.T) {
+	var root schema
+	if err := json.Unmarshal(docs.EventSchema, &root); err != nil {
+		t.Fatal(err)
+	}
+	container := root.Defs["container"].Properties
+	root.Properties["container"], root.Properties["peer_container"] = schema{Properties: container}, schema{Properties: container}
+	keys := func(fields []Field) map[string]bool {
+		keys := make(map[string]bool)
+		for _, f := range fields {
+			if !f.OnlyColumn {
+				keys[f.Name] = true
+				keys[f.Name+"_base64"] = f.Kind == Text
+			}
+		}
+		return keys
+	}
+	var syscalls []string
+	for _, s := range bpf.Syscalls {
+		syscalls = append(syscalls, s.Name)
+	}
+	if got := root.Properties["syscall"].Enum; !slices.Equal(got, syscalls) {
+		t.Errorf("the syscalls are %v, want %v", got, syscalls)
+	}
+	ofFiles := slices.DeleteFunc(slices.Clone(Fields), func(f Field) bool { return !f.closed })
+	compareKeys(t, "closed.", root.Properties["closed"].Items.Properties, keys(ofFiles))
+	compareKeys(t, "", root.Properties, keys(Fields))
+}
+
+func compareKeys(t *testing.T, object string, got map[string]schema, want map[string]bool) {
+	t.Helper()
+	for name, s := range got {
+		if s.Properties != nil {
+			delete(got, name)
+			for inside, s := range s.Properties {
+				got[name+"."+inside] = s
+			}
+		}
+	}
+	for name, has := range want {
+		if _, ok := got[name]; ok != has {
+			t.Errorf("%s%s is there: %t, want %t", object, name, ok, has)
+		}
+		delete(got, name)
+	}
+	for name := range got {
+		t.Errorf("no field %s%s", object, name)
 	}
 }
 
@@ -388,7 +446,7 @@ func TestBufferNeverGrows(t *testing.T) {
 		"two sockets":  sent("close", comm, hostname, bpf.Draft{Details: socket(1), Socket: &bpf.Socket{Family: 1, Type: 1, Protocol: 0}, Peer: bpf.Address{Unix: path}, Local: bpf.Address{Unix: path}}),
 		"many sockets": sent("close_range", comm, hostname, ranged),
 	} {
-		for _, format := range []Format{Table, Wide, JSON} {
+		for _, format := range Formats() {
 			var out bytes.Buffer
 			w := fixed(&out, Options{Format: format})
 			header, room := out.Len(), cap(w.buffer)
@@ -437,7 +495,7 @@ func TestCountsWhatWasWritten(t *testing.T) {
 }
 
 func TestNoAllocations(t *testing.T) {
-	for _, format := range []Format{Table, Wide, JSON} {
+	for _, format := range Formats() {
 		w := fixed(io.Discard, Options{Format: format})
 		for _, r := range records {
 			e := &stream.Event{Record: r, Peer: containers[0]}
@@ -452,10 +510,13 @@ func TestNoAllocations(t *testing.T) {
 // time already.
 func TestClockStep(t *testing.T) {
 	var out bytes.Buffer
-	w := fixed(&out, Options{Format: Table, Columns: []string{"time"}, NoHeader: true})
+	offset := int64(1611041700 * second)
+	w, err := NewWriter(&out, Options{Columns: []string{"time"}, NoHeader: true, realtimeOffset: func() int64 { return offset }})
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, step := range []int64{0, 3600 * second, -60 * second} {
-		before := realtimeOffset()
-		realtimeOffset = func() int64 { return before + step }
+		offset += step
 		if err := errors.Join(w.Event(&stream.Event{Record: records[0]}), w.Flush()); err != nil {
 			t.Fatal(err)
 		}
@@ -475,7 +536,7 @@ func BenchmarkFormats(b *testing.B) {
 	closed := sent("close", "nginx", "6643ca763e3e", bpf.Draft{
 		Details: &bpf.Details{FD: 10, Target: bpf.TargetFile, FileMode: 0o100644}, Name: path,
 	})
-	for _, format := range []Format{Table, Wide, JSON} {
+	for _, format := range Formats() {
 		b.Run(string(format), func(b *testing.B) {
 			w := fixed(io.Discard, Options{Format: format})
 			pair := [2]*stream.Event{{Record: opened}, {Record: closed}}

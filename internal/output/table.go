@@ -4,134 +4,339 @@
 package output
 
 import (
+	"math"
+	"slices"
+	"strconv"
 	"strings"
+	"unicode/utf8"
 
-	"github.com/copenclose/copenclose/bpf"
+	"github.com/clipperhouse/displaywidth"
+	"golang.org/x/sys/unix"
+
+	"github.com/copenclose/copenclose/internal/escape"
+	"github.com/copenclose/copenclose/internal/names"
 	"github.com/copenclose/copenclose/internal/stream"
 )
 
-// table writes a header and rows of columns with one space between them.
-type table struct {
-	columns   []Column
-	clock     clock
-	fullPath  bool              // of opens, where it is known
-	container *stream.Container // of the row that is being written
-	// Most events come from the process that the one before came from: cells
-	// that are the same are copied from its row, which is in the same buffer.
-	before row
-}
+// The formats for people.
+const (
+	Table Format = "table"
+	Wide  Format = "wide"
+)
 
-// row is what was written for an event.
-type row struct {
-	event     bpf.Event // but for its time
-	container *stream.Container
-	start     int   // in the buffer, noRow if it is not there
-	ends      []int // of each cell, from start, with the space behind it
-}
+var tableOptions = []string{"columns", "use-cgv2", "full-path", "latency", "time", "timestamp-precision", "no-header", "color"}
 
-const noRow = -1
-
-func newTable(columns []Column, c clock, fullPath bool) *table {
-	t := &table{columns: columns, clock: c, fullPath: fullPath, before: row{start: noRow, ends: make([]int, len(columns))}}
-	for i := range t.columns {
-		if t.columns[i].Name == "time" {
-			t.columns[i].width = t.clock.width()
-			t.columns[i].right = c.style == Delta
+var tableFormat = registered{
+	name: Table, about: "who made which call, in the columns of the first copenclose",
+	takes: tableOptions, precision: Seconds,
+	columns: func(o *Options) []string {
+		columns := []string{"time", hostColumn(o), "pid", "uid", "gid", "syscall", "comm"}
+		if o.Latency {
+			columns = append(columns, "lat")
 		}
+		return columns
+	},
+	style: newTable, paged: true, lists: true, forPeople: true,
+}
+
+var wideFormat = registered{
+	name: Wide, about: "more columns: container, fd, result and what the call was about; fits a terminal, and is whole in a pipe or a file",
+	takes: tableOptions, precision: Seconds,
+	columns: func(o *Options) []string {
+		columns := []string{"time", hostColumn(o), "container", "pid", "uid", "gid", "syscall", "comm", "fd", "ret"}
+		if o.Latency {
+			columns = append(columns, "lat")
+		}
+		return fit(append(columns, "detail"), o.width)
+	},
+	style: newTable, paged: true, fits: true,
+}
+
+func hostColumn(o *Options) string {
+	if o.CgroupID {
+		return "cgroupid"
+	}
+	return "hostname"
+}
+
+// widthMax is how wide a column can become, so that one long cell does not move the
+// rest of all rows far to the right.
+const widthMax = 40
+
+// table is a style: columns with one space between them.
+type table struct {
+	fields  []Field
+	columns []column
+	clock   *clock
+	detail  detailStyle
+	dots    string // stand for what is cut
+	colors  bool
+	// What lines have to fit, 0 for anything, and how much of it all columns but the
+	// last take.
+	screen, used int
+	wider        int // how often columns became wider
+	// The host's rows are dim once there were some of containers.
+	showsContainers, dims bool
+}
+
+// column is a column of a table.
+type column struct {
+	header string
+	width  int // a cell that is wider makes it wider, up to max
+	max    int
+	cuts   bool // a cell that is wider than max is cut
+	right  bool
+	last   bool
+}
+
+func newTable(o *Options, fields []Field, c *clock) style {
+	t := &table{
+		fields: fields, columns: make([]column, len(fields)), clock: c, colors: o.Color, screen: o.width,
+		dots: "..", detail: detailStyle{fullPath: o.FullPath, arrows: asciiArrows, short: isNarrow(o.width)},
+	}
+	if o.Unicode {
+		t.dots, t.detail.arrows = "…", unicodeArrows
+	}
+	for i, f := range fields {
+		col := &t.columns[i]
+		*col = column{header: strings.ToUpper(f.Header()), width: f.width, max: widthMax, right: f.right, last: i == len(fields)-1}
+		if f.Kind == Time {
+			col.width, col.right = c.width(), c.style == Delta
+		}
+		if o.unbounded {
+			col.max = math.MaxInt
+		}
+		if o.width > 0 {
+			fitColumn(col, f.Name, o.width)
+		}
+		col.width = max(col.width, len(col.header))
+		if !col.last {
+			t.used += col.width + 1
+		}
+		t.showsContainers = t.showsContainers || f.needs.Containers
 	}
 	return t
 }
 
+// SGR sequences, ECMA-48 8.3.117.
+const (
+	bold  = "\x1b[1m"
+	dim   = "\x1b[2m"
+	red   = "\x1b[31m"
+	plain = "\x1b[0m"
+)
+
 func (t *table) header(b []byte) []byte {
+	if t.colors {
+		b = append(b, bold...)
+	}
 	for i := range t.columns {
 		start := len(b)
-		b = append(b, strings.ToUpper(t.columns[i].Name)...)
-		b = t.pad(b, start, i)
+		b = append(b, t.columns[i].header...)
+		b = t.fill(b, start, &t.columns[i])
 	}
-	return append(b[:len(b)-1], '\n')
+	if b = b[:len(b)-1]; t.colors {
+		b = append(b, plain...)
+	}
+	return append(b, '\n')
 }
 
-func (t *table) event(b []byte, e *stream.Event) []byte {
-	r := e.Record
-	t.container = e.Container
-	changed := t.changed(r.Event)
-	start, before, ends := len(b), t.before.start, t.before.ends
-	cell := 0 // where the column begins in the row before
-	for i := 0; i < len(t.columns); i++ {
-		next := ends[i]
-		if t.columns[i].facet&changed != 0 {
-			from := len(b)
-			b = t.columns[i].append(b, r, t, i == len(t.columns)-1)
-			b = t.pad(b, from, i)
-			cell, ends[i] = next, len(b)-start
-			continue
+func (t *table) color(e *stream.Event) string {
+	t.dims = t.dims || t.showsContainers && e.Container != nil && e.Container != stream.Unknown
+	switch {
+	case isFailure(e.Ret):
+		return red
+	case t.dims && e.Container == nil:
+		return dim
+	}
+	return ""
+}
+
+// isFailure reports whether a call failed, and not only for now or by a signal.
+func isFailure(ret int32) bool {
+	switch unix.Errno(-ret) {
+	case unix.EAGAIN, unix.EINPROGRESS, unix.EINTR:
+		return false
+	}
+	return ret < 0
+}
+
+func (t *table) line() lineStyle {
+	l := lineStyle{cells: t.cells(), separator: ' ', end: "\n", wider: &t.wider}
+	if t.colors {
+		l.color, l.end = t.color, plain+l.end
+	}
+	return l
+}
+
+// cells returns the columns. A column is never empty.
+func (t *table) cells() (cells []cell) {
+	scratch := make([]byte, 0, scratchSize)
+	for i := range t.fields {
+		f, c := &t.fields[i], &t.columns[i]
+		value := f.value
+		if f.calls != nil || f.when != (condition{}) {
+			value = f.Value
 		}
-		moved := len(b) - start - cell
-		ends[i] += moved
-		for i+1 < len(t.columns) && t.columns[i+1].facet&changed == 0 {
-			i++
-			next = ends[i]
-			ends[i] += moved
+		cells = append(cells, cell{facets: f.facets, append: t.cell(f.Kind, c, value, scratch)})
+	}
+	return cells
+}
+
+// cell returns what appends the cells of a column.
+func (t *table) cell(kind Kind, c *column, value func(*stream.Event, []byte) Value, scratch []byte) func([]byte, *stream.Event) []byte {
+	switch kind {
+	case Text:
+		return func(b []byte, e *stream.Event) []byte {
+			start := len(b)
+			b = appendText(b, value(e, scratch), c.last)
+			if isASCII(b[start:]) {
+				return t.fill(b, start, c)
+			}
+			return t.fit(b, start, c)
 		}
-		b = append(b, b[before+cell:before+next]...)
-		cell = next
+	case Detail:
+		return func(b []byte, e *stream.Event) []byte {
+			start := len(b)
+			b = t.detail.append(b, e.Record, c.last)
+			if c.last && t.screen == 0 {
+				return append(b, ' ')
+			}
+			return t.fit(b, start, c)
+		}
+	case Time:
+		return func(b []byte, e *stream.Event) []byte {
+			return t.fill(t.clock.append(b, e.Time), len(b), c)
+		}
 	}
-	b[len(b)-1] = '\n'
-	t.before.start = start
-	return b
+	return func(b []byte, e *stream.Event) []byte {
+		return t.fill(appendPlain(b, value(e, scratch)), len(b), c)
+	}
 }
 
-// changed is what is not as it was for the row before, and notes it.
-func (t *table) changed(now *bpf.Event) facet {
-	before := &t.before
-	changed := ofCall
-	if !t.clock.same(now.Time) {
-		changed |= ofTime
+// appendText appends a value of Text, or - for none.
+func appendText(b []byte, v Value, spaces bool) []byte {
+	if len(v.text) == 0 {
+		return append(b, '-')
 	}
-	if t.container != before.container {
-		changed |= ofContainer
-		before.container = t.container
-	}
-	if now.Syscall != before.event.Syscall || now.ABI != before.event.ABI {
-		changed |= ofSyscall
-		before.event.Syscall, before.event.ABI = now.Syscall, now.ABI
-	}
-	if now.Ret != before.event.Ret {
-		changed |= ofResult
-		before.event.Ret = now.Ret
-	}
-	if !now.SameCaller(&before.event) {
-		changed |= ofCaller
-		before.event = *now
-	}
-	if before.start == noRow {
-		return ^facet(0)
-	}
-	return changed
+	return escape.Append(b, v.text, spaces)
 }
 
-func (t *table) begin() {
-	t.before.start = noRow
-	t.clock.adjust()
+// appendPlain appends what is printable as it is, or - for none.
+func appendPlain(b []byte, v Value) []byte {
+	switch v.Kind {
+	case Symbol:
+		return append(b, v.text...)
+	case Unsigned, Files:
+		return strconv.AppendUint(b, v.number, 10)
+	case Signed:
+		return strconv.AppendInt(b, v.Signed(), 10)
+	case Result:
+		if name := names.Error(int32(v.Signed())); name != "" {
+			return append(b, name...)
+		}
+		return strconv.AppendInt(b, v.Signed(), 10)
+	case Duration:
+		return appendDuration(b, v.number)
+	case True:
+		return append(b, "yes"...)
+	}
+	return append(b, '-')
 }
 
 const spaces = "                                                                "
 
-// pad fills the cell of column i, which begins at start, and appends the space
-// behind it. A cell that is wider than its column pushes the rest to the right;
-// the last one is not filled.
-func (t *table) pad(b []byte, start, i int) []byte {
-	c := &t.columns[i]
+// fill makes the ASCII text from start on a cell of column c, and appends the space
+// behind it.
+func (t *table) fill(b []byte, start int, c *column) []byte {
 	missing := c.width - (len(b) - start)
-	switch {
-	case missing <= 0 || i == len(t.columns)-1 && !c.right:
-		return append(b, ' ')
-	case c.right:
-		b = append(b, spaces[:missing+1]...)
-		copy(b[start+missing:], b[start:len(b)-missing])
-		copy(b[start:start+missing], spaces)
-		b[len(b)-1] = ' '
-		return b
+	if missing < 0 || missing >= len(spaces) || c.right || c.last {
+		return t.fit(b, start, c)
 	}
 	return append(b, spaces[:missing+1]...)
+}
+
+// fit does the same for any text: it cuts a cell, or makes its column wider. The last
+// column is not filled.
+func (t *table) fit(b []byte, start int, c *column) []byte {
+	width := widthOf(b[start:])
+	if limit := t.limit(c); limit > 0 && width > limit {
+		b, width = cutMiddle(b, start, limit, t.dots)
+	}
+	if wider := min(width, c.max); wider > c.width && !c.last {
+		t.used += wider - c.width
+		c.width = wider
+		t.wider++
+	}
+	missing := max(c.width-width, 0)
+	switch {
+	case c.right:
+		for range missing {
+			b = append(b, ' ')
+		}
+		copy(b[start+missing:], b[start:len(b)-missing])
+		for i := range missing {
+			b[start+i] = ' '
+		}
+	case !c.last:
+		for range missing {
+			b = append(b, ' ')
+		}
+	}
+	return append(b, ' ')
+}
+
+// limit returns how wide a cell can be before it is cut, 0 for any width.
+func (t *table) limit(c *column) int {
+	switch {
+	case t.screen > 0 && c.last:
+		return max(t.screen-t.used, leastRoom)
+	case c.cuts:
+		return c.max
+	}
+	return 0
+}
+
+// widthOf returns how many columns of a terminal text takes that is printable.
+func widthOf(b []byte) int {
+	if isASCII(b) {
+		return len(b)
+	}
+	return displaywidth.Bytes(b)
+}
+
+func isASCII(b []byte) bool {
+	for _, c := range b {
+		if c >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
+}
+
+// cutMiddle replaces what is in the middle of the text from start on by dots, so that
+// it takes at most so many columns of a terminal. The end of a path says most, so more
+// of it is left. It returns how many columns the text takes then.
+func cutMiddle(b []byte, start, width int, dots string) (_ []byte, cut int) {
+	cut = displaywidth.String(dots)
+	room := max(width-cut, 0)
+	from, left := start, room/3
+	for from < len(b) {
+		r, size := utf8.DecodeRune(b[from:])
+		if left -= displaywidth.Rune(r); left < 0 {
+			break
+		}
+		from += size
+		cut += displaywidth.Rune(r)
+	}
+	to, left := len(b), room-room/3
+	for to > from {
+		r, size := utf8.DecodeLastRune(b[from:to])
+		if left -= displaywidth.Rune(r); left < 0 {
+			break
+		}
+		to -= size
+		cut += displaywidth.Rune(r)
+	}
+	return slices.Replace(b, from, to, []byte(dots)...), cut
 }

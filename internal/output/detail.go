@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The copenclose authors
+
+package output
+
+import (
+	"strconv"
+
+	"github.com/copenclose/copenclose/bpf"
+	"github.com/copenclose/copenclose/internal/escape"
+	"github.com/copenclose/copenclose/internal/names"
+)
+
+// detailStyle is how DETAIL says what a call was about.
+type detailStyle struct {
+	fullPath bool // of opens the file's own path where it is known, not the path as given
+	arrows   *arrows
+	// short leaves out this end of a socket where the other one is known, and that its
+	// protocol is TCP.
+	short bool
+}
+
+// arrows stand between this end of a socket and the other one. They point to who was
+// called.
+type arrows struct{ connect, accept, close string }
+
+var (
+	asciiArrows   = &arrows{"->", "<-", "<->"}
+	unicodeArrows = &arrows{"→", "←", "↔"}
+)
+
+// of returns the arrow for a syscall.
+func (a *arrows) of(s bpf.Syscall) string {
+	switch {
+	case connects(s):
+		return a.connect
+	case accepts(s):
+		return a.accept
+	}
+	return a.close
+}
+
+// append appends what the call was about, and what is remarkable about it. If spaces is
+// false, it is one word.
+func (s *detailStyle) append(b []byte, r *bpf.Record, spaces bool) []byte {
+	start := len(b)
+	b = s.appendWords(b, r, spaces)
+	if !spaces {
+		joinWords(b[start:])
+	}
+	return b
+}
+
+// joinWords replaces the spaces between the words of a cell by colons. Text that a
+// traced program chose has none where another column follows.
+func joinWords(cell []byte) {
+	for i, c := range cell {
+		if c == ' ' {
+			cell[i] = ':'
+		}
+	}
+}
+
+func (s *detailStyle) appendWords(b []byte, r *bpf.Record, spaces bool) []byte {
+	d := r.Details
+	if d.Target == bpf.TargetUnknown && closesRange(bpf.Syscalls[r.Syscall]) {
+		return s.appendClosed(appendFDRange(b, d), r, spaces)
+	}
+	b = s.appendTarget(b, r, spaces)
+	if d.Remarks&bpf.FastOpen != 0 {
+		b = append(b, " (fast open)"...)
+	}
+	if d.Remarks&bpf.Outcome != 0 {
+		b = appendDuration(append(b, " after "...), d.Latency)
+	}
+	return b
+}
+
+// appendTarget appends a path, the ends of a socket, or what kind of thing it is.
+func (s *detailStyle) appendTarget(b []byte, r *bpf.Record, spaces bool) []byte {
+	d, given, name := r.Details, r.Given(), r.Name()
+	cut := d.Remarks&bpf.Truncated != 0
+	if len(given) > 0 && !(s.fullPath && len(name) > 0) {
+		return appendPath(b, given, cut && len(name) == 0, spaces)
+	}
+	switch d.Target {
+	case bpf.TargetFile, bpf.TargetMemfd:
+		return appendPath(b, name, cut, spaces)
+	case bpf.TargetPipe:
+		return append(b, "pipe"...)
+	case bpf.TargetAnonymous:
+		return appendPath(b, anonymousName(r), false, spaces)
+	case bpf.TargetNamespace:
+		return appendInode(escape.Append(b, name, spaces), d.Inode)
+	case bpf.TargetSocket:
+		if r.Socket == nil {
+			return append(b, "socket"...)
+		}
+		return s.appendSocket(b, r, spaces)
+	}
+	if d.Remarks&bpf.Unreadable != 0 {
+		return append(b, '?')
+	}
+	return append(b, '-')
+}
+
+// appendPath appends a path, or - for none, with three dots if it is cut.
+func appendPath(b, path []byte, cut, spaces bool) []byte {
+	if len(path) == 0 {
+		b = append(b, '-')
+	}
+	if b = escape.Append(b, path, spaces); cut {
+		b = append(b, "..."...)
+	}
+	return b
+}
+
+// appendClosed appends the files that a close_range closed, or in one word how many
+// there were. Their names have no spaces, so that none passes for two.
+func (s *detailStyle) appendClosed(b []byte, r *bpf.Record, spaces bool) []byte {
+	n := r.Details.NumClosed
+	if n == 0 {
+		return b
+	}
+	if !spaces {
+		return append(strconv.AppendUint(append(b, '('), uint64(n), 10), ')')
+	}
+	as := detailStyle{arrows: s.arrows}
+	sep := ": "
+	for closed := range r.Closed() {
+		b = append(b, sep...)
+		b = strconv.AppendInt(b, int64(closed.Details.FD), 10)
+		b = as.appendTarget(append(b, ' '), &closed, false)
+		sep = ", "
+		n--
+	}
+	if n > 0 {
+		b = strconv.AppendUint(append(b, sep...), uint64(n), 10)
+		b = append(b, " more"...)
+	}
+	return b
+}
+
+func appendFDRange(b []byte, d *bpf.Details) []byte {
+	b = strconv.AppendUint(b, uint64(uint32(d.FD)), 10)
+	b = append(b, '-')
+	if d.LastFD == ^uint32(0) {
+		return b
+	}
+	return strconv.AppendUint(b, uint64(d.LastFD), 10)
+}
+
+// appendSocket appends the protocol and the ends of a socket: this one, an arrow that
+// says who called whom, and the other one. Names there have no spaces, so that none
+// passes for what follows.
+func (s *detailStyle) appendSocket(b []byte, r *bpf.Record, spaces bool) []byte {
+	socket, local := r.Socket, localEnd(r)
+	peer, asked := peerAndAsked(r)
+	hasLocal, hasPeer := isShown(local), isShown(peer) || socket.PeerPID != 0
+	start := len(b)
+	if b = socketOf(socket).AppendProtocol(b); s.short && hasPeer && string(b[start:]) == "tcp" {
+		b = b[:start]
+	}
+	if hasLocal && !(s.short && hasPeer) {
+		b = appendAddress(separate(b, start), local)
+	}
+	if hasPeer {
+		if spaces || !hasLocal {
+			b = separate(b, start)
+		}
+		b = append(b, s.arrows.of(bpf.Syscalls[r.Syscall])...)
+		if spaces {
+			b = append(b, ' ')
+		}
+		b = appendPeer(b, socket, peer)
+	}
+	if len(b) == start {
+		b = names.AppendFamily(b, socket.Family)
+	}
+	if isShown(asked) {
+		b = appendAddress(append(b, " (asked "...), asked)
+		b = append(b, ')')
+	}
+	return b
+}
+
+// separate appends a space, unless b ends at start.
+func separate(b []byte, start int) []byte {
+	if len(b) == start {
+		return b
+	}
+	return append(b, ' ')
+}
+
+// appendPeer appends the address of the other end, and its process where it is known.
+func appendPeer(b []byte, s *bpf.Socket, peer bpf.Address) []byte {
+	if isShown(peer) {
+		b = appendAddress(b, peer)
+		if s.PeerPID != 0 {
+			b = append(b, ' ')
+		}
+	}
+	if s.PeerPID == 0 {
+		return b
+	}
+	return strconv.AppendUint(append(b, "pid "...), uint64(s.PeerPID), 10)
+}
+
+// peerAndAsked returns the other end of a socket, and what was asked for if it is
+// another address; the zero Address where there is none to be shown. The peer of a
+// connect that the socket has none of is what was asked.
+func peerAndAsked(r *bpf.Record) (peer, asked bpf.Address) {
+	if peer = r.Peer(); peer.IsZero() {
+		peer = bpf.Address{}
+	}
+	if !connects(bpf.Syscalls[r.Syscall]) {
+		return peer, bpf.Address{}
+	}
+	asked = r.Asked()
+	switch {
+	case isShown(peer) && !asked.IsZero() && !asked.Equal(peer):
+		return peer, asked
+	case !isShown(peer) && (asked.IP.IsValid() || !asked.IsZero()):
+		peer = asked
+	}
+	return peer, bpf.Address{}
+}
+
+// localEnd returns this end of a socket, the zero Address if there is none to be shown.
+func localEnd(r *bpf.Record) bpf.Address {
+	local := r.Local()
+	if local.IsZero() {
+		return bpf.Address{}
+	}
+	return local
+}
+
+func isShown(a bpf.Address) bool { return a.IP.IsValid() || a.IsVsock || len(a.Unix) > 0 }
+
+func appendAddress(b []byte, a bpf.Address) []byte {
+	switch {
+	case a.IsVsock:
+		b = append(strconv.AppendUint(b, uint64(a.CID), 10), ':')
+	case a.IP.Unmap().Is4():
+		b = append(appendIP(b, a), ':')
+	case a.IP.IsValid():
+		b = append(appendIP(append(b, '['), a), "]:"...)
+	default:
+		return appendUnix(b, a.Unix)
+	}
+	return strconv.AppendUint(b, uint64(a.Port), 10)
+}
+
+// appendIP appends an IP address, with the number of its zone if it has one. What is an
+// IPv4 address in an IPv6 socket is an IPv4 address, as it is at the other end.
+func appendIP(b []byte, a bpf.Address) []byte {
+	b = a.IP.Unmap().AppendTo(b)
+	if a.Zone != 0 {
+		b = strconv.AppendUint(append(b, '%'), uint64(a.Zone), 10)
+	}
+	return b
+}
+
+// appendUnix appends a path, or an @ and an abstract name, for a table.
+func appendUnix(b, name []byte) []byte {
+	if len(name) > 0 && name[0] == 0 {
+		b = append(b, '@')
+		name = name[1:]
+	}
+	return escape.Append(b, name, false)
+}
+
+// appendUnixName appends the same as it is.
+func appendUnixName(b, name []byte) []byte {
+	if len(name) > 0 && name[0] == 0 {
+		return append(append(b, '@'), name[1:]...)
+	}
+	return append(b, name...)
+}

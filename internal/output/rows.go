@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The copenclose authors
+
+package output
+
+import (
+	"github.com/copenclose/copenclose/bpf"
+	"github.com/copenclose/copenclose/internal/stream"
+)
+
+// A style is how fields become a line: cells, each with a separator of one byte behind
+// it. That behind the last cell is replaced by what ends the line.
+type style interface {
+	// header appends what comes before all lines.
+	header(b []byte) []byte
+	// line returns what lines are made of.
+	line() lineStyle
+}
+
+// lineStyle is what the lines of a style are made of.
+type lineStyle struct {
+	begin     string
+	color     func(*stream.Event) string // nil for none
+	cells     []cell
+	separator byte
+	end       string
+	wider     *int // how often cells of before have become wider, nil for never
+}
+
+// cell is a part of a line: one field, or several that depend on the same.
+type cell struct {
+	facets facet
+	calls  func(bpf.Syscall) bool // nil: it is in the lines of all syscalls
+	when   condition              // else there is nothing to append
+	append func(b []byte, e *stream.Event) []byte
+}
+
+// rows is a format of one line for each event, with the same cells in each.
+type rows struct {
+	lineStyle
+	style style
+	clock *clock
+	plans [][targetsMax]plan // by syscall and target
+	epoch int                // how often the buffer was emptied
+}
+
+// targetsMax is more than there are targets.
+const targetsMax = 16
+
+// plan is what the lines about one syscall and target are made of. Most of them are much
+// like the one before: cells that are the same are copied from it, as long as it is in
+// the buffer.
+type plan struct {
+	groups []group // nil until there is such a line
+	// hasConditions says that some cells need traits.
+	hasConditions bool
+	before        line
+}
+
+// group is cells that follow each other and depend on the same.
+type group struct {
+	facets facet
+	cells  []cell
+	end    int // in the line before, from its start, with the separator
+}
+
+// line is what was written for an event.
+type line struct {
+	start     int // in the buffer
+	epoch     int // of the buffer, and of the widths of cells
+	event     bpf.Event
+	second    int64
+	ppid      uint32
+	fd        int32
+	lastFD    uint32
+	flags     uint32
+	mode      uint32
+	resolve   uint64
+	fileMode  uint16
+	container *stream.Container
+}
+
+// newRows returns the format that writes lines in a style.
+func newRows(s style, c *clock) *rows {
+	r := &rows{lineStyle: s.line(), style: s, clock: c, plans: make([][targetsMax]plan, len(bpf.Syscalls)), epoch: 1}
+	if r.wider == nil {
+		r.wider = new(int)
+	}
+	return r
+}
+
+// make finds out which cells a line about a syscall and a target has.
+func (p *plan) make(cells []cell, syscall bpf.Syscall, target bpf.Target) {
+	for _, c := range cells {
+		var possible bool
+		if c.when, possible = c.when.on(target); !possible || c.calls != nil && !c.calls(syscall) {
+			continue
+		}
+		if n := len(p.groups); n == 0 || p.groups[n-1].facets != c.facets {
+			p.groups = append(p.groups, group{facets: c.facets})
+		}
+		g := &p.groups[len(p.groups)-1]
+		g.cells = append(g.cells, c)
+		p.hasConditions = p.hasConditions || c.when.all != 0
+	}
+}
+
+// header: see format.
+func (r *rows) header(b []byte) []byte { return r.style.header(b) }
+
+// begin: see format. The lines before are not in the buffer any more.
+func (r *rows) begin(b []byte) []byte {
+	r.epoch++
+	r.clock.adjust()
+	return b
+}
+
+// event appends the line of an event.
+func (r *rows) event(b []byte, e *stream.Event) []byte {
+	var target bpf.Target
+	var has trait
+	if e.Details != nil {
+		target = e.Details.Target % targetsMax
+	}
+	p := &r.plans[e.Syscall][target]
+	if p.groups == nil {
+		p.make(r.cells, bpf.Syscalls[e.Syscall], target)
+	}
+	if p.hasConditions {
+		has = traitsOf(e)
+	}
+	before := p.before.start
+	changed := r.changed(&p.before, e)
+	if r.color != nil {
+		b = append(b, r.color(e)...)
+	}
+	start := len(b)
+	b = append(b, r.lineStyle.begin...)
+	from := len(r.lineStyle.begin) // where the group begins in the line before
+	for i := 0; i < len(p.groups); i++ {
+		g := &p.groups[i]
+		to := g.end
+		if g.facets&changed != 0 {
+			for j := range g.cells {
+				if c := &g.cells[j]; c.when.all&^has == 0 {
+					b = c.append(b, e)
+				}
+			}
+			from, g.end = to, len(b)-start
+			continue
+		}
+		moved := len(b) - start - from
+		g.end += moved
+		for i+1 < len(p.groups) && p.groups[i+1].facets&changed == 0 {
+			i++
+			to = p.groups[i].end
+			p.groups[i].end += moved
+		}
+		if to > from {
+			b = append(b, b[before+from:before+to]...)
+			b[len(b)-1] = r.separator // the line before may have ended there
+		}
+		from = to
+	}
+	p.before.start, p.before.epoch = start, r.epoch+*r.wider
+	return append(b[:len(b)-1], r.end...)
+}
+
+// changed returns what is not as it was for the line before, and notes it.
+func (r *rows) changed(before *line, e *stream.Event) (changed facet) {
+	now := e.Event
+	changed = ofCall
+	if second := r.clock.sameSecond(now.Time); second != before.second || second == anyTime {
+		changed |= ofTime
+		before.second = second
+	}
+	if e.Container != before.container {
+		changed |= ofContainer
+		before.container = e.Container
+	}
+	if now.ABI != before.event.ABI {
+		changed |= ofABI
+		before.event.ABI = now.ABI
+	}
+	if now.Ret != before.event.Ret {
+		changed |= ofResult
+		before.event.Ret = now.Ret
+	}
+	if d := e.Details; d != nil {
+		changed |= before.details(d)
+	}
+	if !now.SameCaller(&before.event) {
+		changed |= ofCaller
+		before.event = *now
+	}
+	if before.epoch != r.epoch+*r.wider {
+		return everything
+	}
+	return changed
+}
+
+// everything is each facet: there is no line before.
+const everything = ^facet(0)
+
+// details does the same for details.
+func (l *line) details(d *bpf.Details) (changed facet) {
+	if d.PPID != l.ppid {
+		changed |= ofCaller
+		l.ppid = d.PPID
+	}
+	if d.FD != l.fd || d.Flags != l.flags || d.Mode != l.mode || d.LastFD != l.lastFD || d.Resolve != l.resolve {
+		changed |= ofArguments
+		l.fd, l.flags, l.mode, l.lastFD, l.resolve = d.FD, d.Flags, d.Mode, d.LastFD, d.Resolve
+	}
+	// The kind of an anonymous inode is its name.
+	if d.FileMode != l.fileMode || d.Target == bpf.TargetAnonymous {
+		changed |= ofKind
+		l.fileMode = d.FileMode
+	}
+	return changed
+}
