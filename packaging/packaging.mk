@@ -7,3 +7,8 @@
 test-reproducible: $(STATIC) ## Build again in another folder: the same bytes
 	@echo '  AGAIN    $(STATIC)'
 	$(Q)packaging/build-again '$(COMMIT)' $(OBJECT) $(STATIC)
+
+.PHONY: test-completion
+test-completion: $(BINARY) ## Type into bash, zsh and fish, and press Tab
+	@echo '  TAB      packaging/completion'
+	$(Q)packaging/completion/try $(BINARY)

@@ -24,12 +24,12 @@ $(TEST_BUILT)/trigger32: $(TRIGGER_SOURCES) test/trigger/trigger.h
 .PHONY: test
 test: ## Install what is missing and run every test
 	$(Q)$(MAKE) --no-print-directory deps test-deps vm-deps
-	$(Q)$(MAKE) --no-print-directory check test-unit test-e2e vm-run test-reproducible
+	$(Q)$(MAKE) --no-print-directory check test-unit test-e2e vm-run test-completion test-reproducible
 
 .PHONY: test-deps
 test-deps: ## Install what the tests need (Debian packages)
 	$(Q)$(SUDO) packaging/install-missing $(PACKAGES32) clang-format shellcheck docker.io debootstrap \
-		busybox-static curl git python3 strace reuse
+		busybox-static curl git python3 strace reuse zsh fish bash-completion
 
 .PHONY: test-unit
 test-unit: $(EMBEDDED) $(LIBBPF) ## Decoders, tables, flags: no root needed
@@ -59,5 +59,5 @@ check: $(EMBEDDED) $(LIBBPF) ## gofmt, vet, staticcheck, clang-format, shellchec
 	$(Q)$(GO) vet ./...
 	$(Q)$(GO) run $(STATICCHECK) ./...
 	$(Q)clang-format --dry-run --Werror bpf/*.c bpf/*.h test/trigger/*.c test/trigger/*.h
-	$(Q)grep -rlE '^#!.*(sh|bash)$$' .ci libbpf packaging test | xargs shellcheck
+	$(Q)grep -rlE '^#!.*(sh|bash)$$' .ci libbpf packaging test | xargs shellcheck packaging/completion/copenclose.bash
 	$(Q)reuse lint --quiet || { reuse lint; echo 'CONTRIBUTING.md has the header that a file begins with' >&2; exit 1; }

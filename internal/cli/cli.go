@@ -99,6 +99,9 @@ func (t *tool) main(args []string) (status int) {
 // run cuts the command line at the first -- before anything reads it: what follows is a
 // program, even if a subcommand has the same name.
 func (t *tool) run(args []string) error {
+	if len(args) > 0 && args[0] == completeWord {
+		return t.completeLine(args[1:])
+	}
 	words := args
 	if i := slices.Index(args, "--"); i >= 0 {
 		words, t.command = args[:i], args[i+1:]

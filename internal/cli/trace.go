@@ -13,6 +13,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 
+	"github.com/copenclose/copenclose/internal/licenses"
 	"github.com/copenclose/copenclose/internal/output"
 	"github.com/copenclose/copenclose/internal/stream"
 )
@@ -32,18 +33,21 @@ const (
 
 // traceCommand returns what copenclose does without a subcommand.
 func (t *tool) traceCommand() *cli.Command {
-	o, version := newOptions(), false
+	o, version, licensed := newOptions(), false, false
 	return &cli.Command{
 		Name:        "copenclose",
 		Usage:       "show every open, connect, accept and close on this host, live, by container",
 		UsageText:   traceUsage,
 		Description: traceExamples,
 		Args:        true,
-		Flags:       append(o.Flags(), category("").toggle(&version, "version", "V", "print the version")),
+		Flags: append(o.Flags(), category("").toggle(&version, "version", "V", "print the version"),
+			category("").toggle(&licensed, "licenses", "", "print the licences of all that is in this binary")),
 		Action: func(c *cli.Context) error {
 			switch {
 			case version:
 				return t.printVersion()
+			case licensed:
+				return licenses.WriteTo(t.stdout)
 			case slices.Equal(o.Look.Columns, []string{"help"}):
 				return output.WriteColumns(t.stdout)
 			}

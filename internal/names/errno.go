@@ -52,6 +52,16 @@ func Errno(name string) uint32 {
 	return 0
 }
 
+// Errnos returns the names of the errors that calls return to programs.
+func Errnos() (names []string) {
+	for errno := range errors {
+		if name := unix.ErrnoName(unix.Errno(errno)); name != "" {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
 // Message returns what strerror(3) says of the errno that a call returned, "" if it
 // says nothing.
 func Message(ret int32) string {

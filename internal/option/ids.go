@@ -6,6 +6,7 @@ package option
 import (
 	"errors"
 	"fmt"
+	"os"
 	"os/user"
 	"strconv"
 	"strings"
@@ -72,6 +73,9 @@ func (u *Users) Set(s string) error {
 
 func (u *Users) String() string { return strings.Join(*u, ",") }
 
+// Words returns the names of this machine's users.
+func (u *Users) Words() []string { return firstFields("/etc/passwd") }
+
 // IDs looks the names up.
 func (u Users) IDs() ([]uint32, error) {
 	return lookUp(u, func(name string) (string, error) {
@@ -95,6 +99,21 @@ func (g *Groups) Set(s string) error {
 }
 
 func (g *Groups) String() string { return strings.Join(*g, ",") }
+
+// Words returns the names of this machine's groups.
+func (g *Groups) Words() []string { return firstFields("/etc/group") }
+
+// firstFields returns what stands before the first colon of each line of a file, none
+// if it cannot be read.
+func firstFields(file string) (fields []string) {
+	text, _ := os.ReadFile(file)
+	for line := range strings.Lines(string(text)) {
+		if field, _, found := strings.Cut(line, ":"); found {
+			fields = append(fields, field)
+		}
+	}
+	return fields
+}
 
 // IDs looks the names up.
 func (g Groups) IDs() ([]uint32, error) {
@@ -160,6 +179,9 @@ func (e *Errnos) Set(s string) error {
 }
 
 func (e *Errnos) String() string { return joined(*e) }
+
+// Words returns the names of errors.
+func (e *Errnos) Words() []string { return names.Errnos() }
 
 func joined(numbers []uint32) string {
 	var words []string
