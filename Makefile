@@ -18,6 +18,7 @@ include packaging/cross.mk
 BINARY  := bin/$(FOREIGN)copenclose
 STATIC  := bin/$(FOREIGN)static/copenclose
 OBJECT  := bpf/copenclose.bpf.$(GOARCH).o.gz
+OBJECTS := $(OBJECT) bpf/descriptors.bpf.$(GOARCH).o.gz
 
 include libbpf/libbpf.mk
 include vmlinux/vmlinux.mk
@@ -32,7 +33,7 @@ export CGO_CFLAGS  := -I$(CURDIR)/$(LIBBPF_DIR)/include $(SYSROOT_CFLAGS)
 export CGO_LDFLAGS := $(CURDIR)/$(LIBBPF) $(SYSROOT_LDFLAGS)
 
 # What the Go packages have in them, and a build makes.
-EMBEDDED    := $(OBJECT) $(COLLECTED)
+EMBEDDED    := $(OBJECTS) $(COLLECTED)
 GO_SOURCES  := go.mod go.sum main.go $(wildcard bpf/*.go internal/*/*.go internal/*/*.c)
 # Without it urfave/cli brings a Markdown library, to write its own manual page.
 TAGS        := urfave_cli_no_docs
@@ -63,7 +64,7 @@ $(STATIC): $(GO_SOURCES) $(EMBEDDED) $(LIBBPF) | $(SYSROOT)
 # -mcpu=v3: 32-bit jumps, which the verifier knows since 5.1. The BTF has the
 # names of the source files, and no folder of this machine. Syscalls that an
 # architecture lacks share an element of a table.
-$(OBJECT): bpf/copenclose.bpf.c $(wildcard bpf/*.h) $(VMLINUX_H) $(LIBBPF)
+bpf/%.bpf.$(GOARCH).o.gz: bpf/%.bpf.c $(wildcard bpf/*.h) $(VMLINUX_H) $(LIBBPF)
 	@echo '  CLANG    $@'
 	$(Q)$(CLANG) -g -fdebug-compilation-dir=. -O2 -Wall -Werror -Wno-initializer-overrides \
 		-target bpf -mcpu=v3 -D__TARGET_ARCH_$(ARCH) \

@@ -15,7 +15,12 @@ import (
 
 // Object is the compiled copenclose.bpf.c, an ELF file for libbpf. It is kept
 // compressed, a tenth of its size: the programs for handlers are much alike.
-func Object() ([]byte, error) {
+func Object() ([]byte, error) { return unpack(compressed) }
+
+// DescriptorsObject is the compiled descriptors.bpf.c.
+func DescriptorsObject() ([]byte, error) { return unpack(compressedDescriptors) }
+
+func unpack(compressed []byte) ([]byte, error) {
 	r, err := gzip.NewReader(bytes.NewReader(compressed))
 	if err != nil {
 		return nil, fmt.Errorf("unpack the programs: %w", err)

@@ -65,6 +65,21 @@ func (d *Draft) appendDetails(b []byte) []byte {
 	return b
 }
 
+// DescriptorDraft is a row of a snapshot before it is put into bytes.
+type DescriptorDraft struct {
+	Descriptor
+	Comm string // at most 16 bytes
+	Of   Draft  // what is open; its Event is not in the row
+}
+
+// Append appends the row that DescriptorRow.View reads as what the draft says; b has
+// a multiple of 8 bytes.
+func (d *DescriptorDraft) Append(b []byte) []byte {
+	descriptor := d.Descriptor
+	copy(descriptor.comm[:], d.Comm)
+	return pad(d.Of.appendDetails(append(b, bytesOf(&descriptor)...)))
+}
+
 // bytesOf is a part of a record as it lies in memory.
 func bytesOf[T any](part *T) []byte {
 	return unsafe.Slice((*byte)(unsafe.Pointer(part)), unsafe.Sizeof(*part))

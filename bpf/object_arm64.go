@@ -7,3 +7,6 @@ import _ "embed"
 
 //go:embed copenclose.bpf.arm64.o.gz
 var compressed []byte
+
+//go:embed descriptors.bpf.arm64.o.gz
+var compressedDescriptors []byte

@@ -45,28 +45,33 @@ func TestViewsMatchObject(t *testing.T) {
 		"event": Event{}, "details": Details{}, "socket_part": Socket{}, "address": address{}, "shared": Shared{}, "counters": Counters{},
 		"id": ID{}, "comm_prefix": CommPrefix{}, "path_prefix": PathPrefix{}, "verdict_set": VerdictSet{}, "config": Config{},
 	} {
-		var c *btf.Struct
-		if err := spec.TypeByName(name, &c); err != nil {
-			t.Fatalf("struct %s: %v", name, err)
+		viewMatches(t, spec, name, view)
+	}
+}
+
+func viewMatches(t *testing.T, spec *btf.Spec, name string, view any) {
+	t.Helper()
+	var c *btf.Struct
+	if err := spec.TypeByName(name, &c); err != nil {
+		t.Fatalf("struct %s: %v", name, err)
+	}
+	v := reflect.TypeOf(view)
+	if int(c.Size) != int(v.Size()) {
+		t.Errorf("struct %s has %d bytes, %s has %d", name, c.Size, v, v.Size())
+	}
+	if len(c.Members) != v.NumField() {
+		t.Fatalf("struct %s has %d members, %s has %d", name, len(c.Members), v, v.NumField())
+	}
+	for i, member := range c.Members {
+		field := v.Field(i)
+		size, err := btf.Sizeof(member.Type)
+		if err != nil {
+			t.Fatal(err)
 		}
-		v := reflect.TypeOf(view)
-		if int(c.Size) != int(v.Size()) {
-			t.Errorf("struct %s has %d bytes, %s has %d", name, c.Size, v, v.Size())
-		}
-		if len(c.Members) != v.NumField() {
-			t.Fatalf("struct %s has %d members, %s has %d", name, len(c.Members), v, v.NumField())
-		}
-		for i, member := range c.Members {
-			field := v.Field(i)
-			size, err := btf.Sizeof(member.Type)
-			if err != nil {
-				t.Fatal(err)
-			}
-			same := strings.EqualFold(strings.ReplaceAll(member.Name, "_", ""), field.Name) || field.Name == "_" && member.Name == "reserved"
-			if !same || uintptr(member.Offset.Bytes()) != field.Offset || uintptr(size) != field.Type.Size() {
-				t.Errorf("struct %s: %s at %d, %d bytes; but %s: %s at %d, %d bytes",
-					name, member.Name, member.Offset.Bytes(), size, v, field.Name, field.Offset, field.Type.Size())
-			}
+		same := strings.EqualFold(strings.ReplaceAll(member.Name, "_", ""), field.Name) || field.Name == "_" && member.Name == "reserved"
+		if !same || uintptr(member.Offset.Bytes()) != field.Offset || uintptr(size) != field.Type.Size() {
+			t.Errorf("struct %s: %s at %d, %d bytes; but %s: %s at %d, %d bytes",
+				name, member.Name, member.Offset.Bytes(), size, v, field.Name, field.Offset, field.Type.Size())
 		}
 	}
 }

@@ -6,7 +6,7 @@
 .PHONY: test-reproducible
 test-reproducible: $(STATIC) ## Build again in another folder: the same bytes
 	@echo '  AGAIN    $(STATIC)'
-	$(Q)packaging/build-again '$(COMMIT)' $(OBJECT) $(STATIC)
+	$(Q)packaging/build-again '$(COMMIT)' $(OBJECTS) $(STATIC)
 
 .PHONY: test-completion
 test-completion: $(BINARY) ## Type into bash, zsh and fish, and press Tab

@@ -147,6 +147,7 @@ func (t *tool) commands() []*cli.Command {
 		t.traceCommand(),
 		t.containersCommand(),
 		t.doctorCommand(),
+		t.fdsCommand(),
 		t.versionCommand(),
 	}
 	for _, c := range commands {

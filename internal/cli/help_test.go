@@ -20,6 +20,7 @@ func TestHelp(t *testing.T) {
 		"help":            {"--help"},
 		"containers-help": {"containers", "--help"},
 		"doctor-help":     {"doctor", "--help"},
+		"fds-help":        {"fds", "--help"},
 	} {
 		r := run(t, nil, args...)
 		if r.status != 0 || r.stderr != "" {

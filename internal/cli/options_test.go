@@ -200,3 +200,19 @@ func TestStatus(t *testing.T) {
 		t.Error("the reason of a usage error is lost")
 	}
 }
+
+func TestFdsRefuses(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"fds", "-l", "--by", "target"}, "copenclose: --list and --by exclude each other\n"},
+		{[]string{"fds", "--state", "gone"}, "copenclose: --state gone: not one of established, "},
+		{[]string{"fds", "x"}, "copenclose: unexpected word"},
+		{[]string{"fds", "--", "true"}, "copenclose: fds runs no command"},
+	} {
+		if r := run(t, nil, c.args...); r.status != exitUsage || !strings.HasPrefix(r.stderr, c.want) || r.stdout != "" {
+			t.Errorf("%v: %+v, want %q", c.args, r, c.want)
+		}
+	}
+}

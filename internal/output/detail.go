@@ -162,7 +162,7 @@ func (s *detailStyle) appendSocket(b []byte, r *bpf.Record, spaces bool) []byte 
 		b = b[:start]
 	}
 	if hasLocal && !(s.short && hasPeer) {
-		b = appendAddress(separate(b, start), local)
+		b = names.AppendAddress(separate(b, start), local)
 	}
 	if hasPeer {
 		if spaces || !hasLocal {
@@ -178,7 +178,7 @@ func (s *detailStyle) appendSocket(b []byte, r *bpf.Record, spaces bool) []byte 
 		b = names.AppendFamily(b, socket.Family)
 	}
 	if isShown(asked) {
-		b = appendAddress(append(b, " (asked "...), asked)
+		b = names.AppendAddress(append(b, " (asked "...), asked)
 		b = append(b, ')')
 	}
 	return b
@@ -195,7 +195,7 @@ func separate(b []byte, start int) []byte {
 // appendPeer appends the address of the other end, and its process where it is known.
 func appendPeer(b []byte, s *bpf.Socket, peer bpf.Address) []byte {
 	if isShown(peer) {
-		b = appendAddress(b, peer)
+		b = names.AppendAddress(b, peer)
 		if s.PeerPID != 0 {
 			b = append(b, ' ')
 		}
@@ -237,40 +237,7 @@ func localEnd(r *bpf.Record) bpf.Address {
 
 func isShown(a bpf.Address) bool { return a.IP.IsValid() || a.IsVsock || len(a.Unix) > 0 }
 
-func appendAddress(b []byte, a bpf.Address) []byte {
-	switch {
-	case a.IsVsock:
-		b = append(strconv.AppendUint(b, uint64(a.CID), 10), ':')
-	case a.IP.Unmap().Is4():
-		b = append(appendIP(b, a), ':')
-	case a.IP.IsValid():
-		b = append(appendIP(append(b, '['), a), "]:"...)
-	default:
-		return appendUnix(b, a.Unix)
-	}
-	return strconv.AppendUint(b, uint64(a.Port), 10)
-}
-
-// appendIP appends an IP address, with the number of its zone if it has one. What is an
-// IPv4 address in an IPv6 socket is an IPv4 address, as it is at the other end.
-func appendIP(b []byte, a bpf.Address) []byte {
-	b = a.IP.Unmap().AppendTo(b)
-	if a.Zone != 0 {
-		b = strconv.AppendUint(append(b, '%'), uint64(a.Zone), 10)
-	}
-	return b
-}
-
-// appendUnix appends a path, or an @ and an abstract name, for a table.
-func appendUnix(b, name []byte) []byte {
-	if len(name) > 0 && name[0] == 0 {
-		b = append(b, '@')
-		name = name[1:]
-	}
-	return escape.Append(b, name, false)
-}
-
-// appendUnixName appends the same as it is.
+// appendUnixName appends a path, or an @ and an abstract name, as it is.
 func appendUnixName(b, name []byte) []byte {
 	if len(name) > 0 && name[0] == 0 {
 		return append(append(b, '@'), name[1:]...)

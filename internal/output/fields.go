@@ -261,7 +261,7 @@ func endAddress(name, about string, of end) Field {
 			case a.IsVsock:
 				return symbols(strconv.AppendUint(scratch, uint64(a.CID), 10))
 			case a.IP.IsValid():
-				return symbols(appendIP(scratch, a))
+				return symbols(names.AppendIP(scratch, a))
 			default:
 				return text(appendUnixName(scratch, a.Unix))
 			}

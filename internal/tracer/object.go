@@ -82,30 +82,11 @@ func refusesFentry() bool {
 	return unix.Errno(-C.load_fexit_on_nothing()) == unix.EPERM
 }
 
-// openObject reads the embedded object. It goes through a file in memory:
-// libbpfgo raises RLIMIT_MEMLOCK when it opens a buffer, which fails without
-// CAP_SYS_RESOURCE; so opened, it leaves that to libbpf, which knows whether the
-// kernel needs it (before 5.11).
+// openObject reads the embedded object.
 func openObject() (*object, error) {
-	programs, err := bpf.Object()
+	module, err := openModule("copenclose.bpf.o", bpf.Object)
 	if err != nil {
 		return nil, err
-	}
-	fd, err := unix.MemfdCreate("copenclose.bpf.o", unix.MFD_CLOEXEC)
-	if err != nil {
-		return nil, fmt.Errorf("create a file in memory: %w", err)
-	}
-	f := os.NewFile(uintptr(fd), "copenclose.bpf.o")
-	defer f.Close()
-	if _, err := f.Write(programs); err != nil {
-		return nil, fmt.Errorf("write the programs to memory: %w", err)
-	}
-	module, err := libbpfgo.NewModuleFromFileArgs(libbpfgo.NewModuleArgs{
-		BPFObjPath:      fmt.Sprintf("/proc/self/fd/%d", fd),
-		SkipMemlockBump: true,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("open the BPF object: %w", err)
 	}
 	return &object{module: module}, nil
 }

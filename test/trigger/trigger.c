@@ -212,6 +212,8 @@ static const struct {
 	{"seccomp", filtered_by_seccomp, 0},
 	{"closes", 0, closed_files},
 	{"paths", 0, gone_paths},
+	{"holds", 0, holds},
+	{"holds-without-leader", 0, holds_without_leader},
 };
 
 static int run_subject(const char *name, const char *dir)
@@ -230,10 +232,12 @@ static int run_subject(const char *name, const char *dir)
 
 static void usage(void)
 {
-	fprintf(stderr,
-		"usage: trigger [hostname NAME] calls | int80 | pairs N | busy |\n"
-		"       crowd PROCESSES N | hang THREADS MILLISECONDS | unix SOCKET |\n"
-		"       sockets | connects | seccomp | (details | signals | closes | paths) DIR\n");
+	fprintf(stderr, "usage: trigger [hostname NAME] calls | int80 | pairs N | busy |\n"
+			"       crowd PROCESSES N | hang THREADS MILLISECONDS | unix SOCKET |\n"
+			"       sockets | connects | seccomp | (details | signals | closes | paths "
+			"| holds |\n"
+			"       holds-without-leader) DIR | holds-many N |\n"
+			"       leaks (sockets | dup | nothing) MILLISECONDS\n");
 	exit(2);
 }
 
@@ -266,6 +270,10 @@ int main(int argc, char **argv)
 		connect_unix(argv[2]);
 	} else if (!strcmp(what, "hang") && argc > 3) {
 		hang(atoi(argv[2]), atoi(argv[3]));
+	} else if (!strcmp(what, "holds-many") && argc > 2) {
+		holds_many(atoi(argv[2]));
+	} else if (!strcmp(what, "leaks") && argc > 3) {
+		leaks(argv[2], atoi(argv[3]));
 	} else if (!strcmp(what, "busy")) {
 		for (;;) {
 			pairs(10);

@@ -82,6 +82,10 @@ void interrupted(const char *dir);
 void filtered_by_seccomp(void);
 void closed_files(const char *dir);
 void gone_paths(const char *dir);
+void holds(const char *dir);
+void holds_without_leader(const char *dir);
+void holds_many(int n);
+void leaks(const char *kind, int milliseconds);
 void hang(int threads, int milliseconds);
 
 #endif

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The copenclose authors
+
+// Package descriptor shows what is open: it reads the kernel's tables of
+// descriptors, and says whose they are, of what, and how near the limit.
+package descriptor
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"strings"
+
+	"github.com/aquasecurity/libbpfgo"
+	"golang.org/x/sys/unix"
+
+	"github.com/copenclose/copenclose/bpf"
+	"github.com/copenclose/copenclose/internal/tracer"
+)
+
+// A Kernel has the loaded programs of bpf/descriptors.bpf.c.
+type Kernel struct {
+	module *libbpfgo.Module
+	rows   *libbpfgo.BPFLink
+}
+
+// Open loads the programs. libbpf's words go to verbose.
+func Open(verbose *log.Logger) (*Kernel, error) {
+	module, err := tracer.OpenModule("descriptors.bpf.o", bpf.DescriptorsObject, verbose)
+	if err != nil {
+		return nil, err
+	}
+	k := &Kernel{module: module}
+	if err := k.load(); err != nil {
+		module.Close()
+		return nil, fmt.Errorf("read the tables of descriptors, for which the kernel must be 5.8 or later (--verbose tells more): %w", err)
+	}
+	return k, nil
+}
+
+func (k *Kernel) load() error {
+	if err := k.module.InitGlobalVariable(bpf.ConfigVariable, bpf.Config{WantDetails: true}); err != nil {
+		return err
+	}
+	if err := k.chooseMaps(); err != nil {
+		return err
+	}
+	if err := k.module.BPFLoadObject(); err != nil {
+		return err
+	}
+	program, err := k.module.GetProgram(bpf.DescriptorsProgram)
+	if err != nil {
+		return err
+	}
+	k.rows, err = program.AttachIter(libbpfgo.IterOpts{})
+	return err
+}
+
+// chooseMaps leaves out the maps of the tracer, which the headers that are shared with
+// it have. One slot is enough: there is one reader.
+func (k *Kernel) chooseMaps() error {
+	maps := k.module.Iterator()
+	for m := maps.NextMap(); m != nil; m = maps.NextMap() {
+		var err error
+		switch name := m.Name(); {
+		case name == bpf.SlotsMap:
+			err = m.SetMaxEntries(1)
+		case !strings.Contains(name, "."): // others are sections, like .rodata
+			err = m.SetAutocreate(false)
+		}
+		if err != nil {
+			return fmt.Errorf("configure the map %s: %w", m.Name(), err)
+		}
+	}
+	return nil
+}
+
+// Close unloads the programs.
+func (k *Kernel) Close() { k.module.Close() }
+
+// chunkSize is how much is read into one piece of memory, of which rows are views.
+const chunkSize = 1 << 20
+
+// rowMax is more than the longest row, and than the kernel returns from one read.
+const rowMax = 64 << 10
+
+// Snapshot reads every descriptor that is open in our PID namespace.
+func (k *Kernel) Snapshot() (*Snapshot, error) {
+	reader, err := k.rows.Reader()
+	if err != nil {
+		return nil, fmt.Errorf("read the tables of descriptors: %w", err)
+	}
+	defer reader.Close()
+	return read(reader)
+}
+
+// read reads rows until r ends.
+func read(r io.Reader) (*Snapshot, error) {
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
+		return nil, fmt.Errorf("read the clock: %w", err)
+	}
+	s := newSnapshot(uint64(now.Nano()))
+	var chunk []byte // what is left of it
+	filled := 0      // how much of that was read, but not yet a row
+	for {
+		if len(chunk)-filled < rowMax {
+			chunk = append(make([]byte, 0, chunkSize), chunk[:filled]...)[:chunkSize]
+		}
+		n, err := r.Read(chunk[filled:])
+		if n > 0 {
+			filled += n
+			used, err := s.addRows(chunk[:filled])
+			if err != nil {
+				return nil, err
+			}
+			chunk, filled = chunk[used:], filled-used
+			continue
+		}
+		switch {
+		case errors.Is(err, unix.EINTR), errors.Is(err, unix.EAGAIN):
+			continue // EAGAIN: many processes without a descriptor in a row
+		case err != nil && !errors.Is(err, io.EOF):
+			return nil, fmt.Errorf("read the tables of descriptors: %w", err)
+		case filled > 0:
+			return nil, bpf.ErrRecord
+		}
+		return s, nil
+	}
+}
+
+// initialPIDNS is PROC_PID_INIT_INO, the inode number of the initial PID namespace;
+// include/linux/proc_ns.h.
+const initialPIDNS = 0xEFFFFFFC
+
+// Warning returns what a snapshot does not see, or nil: the kernel's iterators have
+// only the processes of the reader's PID namespace.
+func Warning() error {
+	var stat unix.Stat_t
+	if err := unix.Stat("/proc/self/ns/pid", &stat); err != nil {
+		return fmt.Errorf("cannot tell whether all processes are seen: %w", err)
+	}
+	if stat.Ino != initialPIDNS {
+		return errors.New("only processes of this PID namespace are seen; a container needs --pid=host to see all")
+	}
+	return nil
+}
