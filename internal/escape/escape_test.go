@@ -54,3 +54,50 @@ func FuzzPlain(f *testing.F) {
 		}
 	})
 }
+
+// AppendC writes as strace does, and unquotes to what it was.
+func FuzzAppendC(f *testing.F) {
+	for _, s := range []string{"", "/etc/passwd", "\x01\u00e9 \"q\"\\", "\x001", "\x1f8", "\x7f<>", "a\t\n\v\f\r"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		escaped := string(AppendC(nil, []byte(s), "<>"))
+		for _, c := range []byte(escaped) {
+			if c < ' ' || c > '~' || c == '<' || c == '>' {
+				t.Fatalf("%q became %q", s, escaped)
+			}
+		}
+		var back []byte
+		for rest := escaped; rest != ""; {
+			c, tail := rest[0], rest[1:]
+			if c == '\\' {
+				c, tail = unescapeC(tail)
+			}
+			back, rest = append(back, c), tail
+		}
+		if string(back) != s {
+			t.Fatalf("%q became %q, and that %q", s, escaped, back)
+		}
+	})
+}
+
+// unescapeC returns the character of a C escape, and what follows it.
+func unescapeC(s string) (byte, string) {
+	if i := strings.IndexByte("tnvfr", s[0]); i >= 0 {
+		return "\t\n\v\f\r"[i], s[1:]
+	}
+	n := len(s) - len(strings.TrimLeft(s, "01234567"))
+	if n == 0 {
+		return s[0], s[1:]
+	}
+	n = min(n, 3)
+	number, _ := strconv.ParseUint(s[:n], 8, 8)
+	return byte(number), s[n:]
+}
+
+func TestAppendC(t *testing.T) {
+	const want = `/nonexist\1\303\251 \"q\"\\` // of strace 6.1
+	if got := string(AppendC(nil, []byte("/nonexist\x01\u00e9 \"q\"\\"), "")); got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}

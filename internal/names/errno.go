@@ -62,12 +62,22 @@ func Errnos() (names []string) {
 	return names
 }
 
+// messages has what strerror(3) says of each errno that has a message.
+var messages = func() (messages [len(errors)]string) {
+	for errno := range messages {
+		if unix.ErrnoName(unix.Errno(errno)) != "" {
+			message := unix.Errno(errno).Error() // which begins with a small letter
+			messages[errno] = strings.ToUpper(message[:1]) + message[1:]
+		}
+	}
+	return messages
+}()
+
 // Message returns what strerror(3) says of the errno that a call returned, "" if it
 // says nothing.
 func Message(ret int32) string {
-	if name := Error(ret); name == "" || unix.ErrnoName(unix.Errno(-ret)) == "" {
+	if Error(ret) == "" {
 		return ""
 	}
-	message := unix.Errno(-ret).Error() // which begins with a small letter
-	return strings.ToUpper(message[:1]) + message[1:]
+	return messages[-ret]
 }

@@ -19,6 +19,7 @@ var formats = []*registered{
 	&wideFormat,
 	&jsonFormat,
 	&tsvFormat,
+	&straceFormat,
 }
 
 // Format is the name of a format.
@@ -56,6 +57,8 @@ type format interface {
 	begin(b []byte) []byte
 	// event appends one line.
 	event(b []byte, e *stream.Event) []byte
+	// longest returns more bytes than any line has.
+	longest() int
 }
 
 // Formats returns the names of the formats, the default first.
@@ -131,7 +134,17 @@ func (o *Options) rows(r *registered) (*rows, stream.Needs, error) {
 		needs = needs.Or(f.needs)
 	}
 	c := newClock(o, r.precision)
-	return newRows(r.style(o, fields, c), c), needs, nil
+	rows := newRows(r.style(o, fields, c), c)
+	rows.lineMax = textMax + shortMax
+	if r.columns != nil {
+		// Columns can have the same text more than once.
+		for _, f := range fields {
+			if f.needs.Details && (f.Kind == Text || f.Kind == Detail) {
+				rows.lineMax += textMax
+			}
+		}
+	}
+	return rows, needs, nil
 }
 
 // fields returns what each line has.

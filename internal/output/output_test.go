@@ -224,6 +224,8 @@ func TestGolden(t *testing.T) {
 		"fullpath":  {Format: Table, Columns: []string{"syscall", "fd", "ret", "detail"}, FullPath: true},
 		"delta":     {Format: Table, Time: Delta, Precision: Microseconds},
 		"local":     {Format: Table, Time: Local, Precision: Milliseconds},
+		"tsv":       {Format: "tsv", Latency: true},
+		"strace":    {Format: "strace"},
 		"unix":      {Format: Table, Time: Unix, Precision: Nanoseconds},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -430,7 +432,7 @@ func TestNeeds(t *testing.T) {
 // The longest lines there can be are written when the buffer is full, and never
 // make it grow.
 func TestBufferNeverGrows(t *testing.T) {
-	// Of the bytes that become six characters one is no UTF-8, so that there is base64.
+	// Of the bytes that become six characters one is not UTF-8, so that there is base64.
 	path := append(bytes.Repeat([]byte{1}, bpf.TextMax-1), 0xff)
 	comm, hostname := strings.Repeat("\xff", 15), strings.Repeat("\xff", 64)
 	longest := bpf.Address{IP: netip.MustParseAddr("1111:1111:1111:1111:1111:1111:1111:1111"), Zone: 1 << 31, Port: 65535}
@@ -446,21 +448,25 @@ func TestBufferNeverGrows(t *testing.T) {
 		"two sockets":  sent("close", comm, hostname, bpf.Draft{Details: socket(1), Socket: &bpf.Socket{Family: 1, Type: 1, Protocol: 0}, Peer: bpf.Address{Unix: path}, Local: bpf.Address{Unix: path}}),
 		"many sockets": sent("close_range", comm, hostname, ranged),
 	} {
+		options := []Options{{Columns: []string{"path", "detail", "file", "detail", "addr", "local_addr"}}}
 		for _, format := range Formats() {
+			options = append(options, Options{Format: format, Latency: true, FullPath: true})
+		}
+		for _, o := range options {
 			var out bytes.Buffer
-			w := fixed(&out, Options{Format: format})
-			header, room := out.Len(), cap(w.buffer)
-			for range 1000 {
+			w := fixed(&out, o)
+			room := cap(w.buffer)
+			for out.Len() < 2*bufferSize {
 				before := len(w.buffer)
 				if err := w.Event(&stream.Event{Record: worst, Container: containers[0], Peer: containers[2]}); err != nil {
 					t.Fatal(err)
 				}
-				if line := len(w.buffer) - before; line >= lineMax {
-					t.Fatalf("%s, %s: a line of %d bytes", name, format, line)
+				if line := len(w.buffer) - before; line >= w.format.longest() {
+					t.Fatalf("%s, %+v: a line of %d bytes", name, o, line)
 				}
 			}
-			if out.Len() == header || cap(w.buffer) != room {
-				t.Errorf("%s, %s: %d bytes written, room for %d became %d", name, format, out.Len(), room, cap(w.buffer))
+			if cap(w.buffer) != room {
+				t.Errorf("%s, %+v: room for %d became %d", name, o, room, cap(w.buffer))
 			}
 		}
 	}

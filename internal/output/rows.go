@@ -42,6 +42,8 @@ type rows struct {
 	clock *clock
 	plans [][targetsMax]plan // by syscall and target
 	epoch int                // how often the buffer was emptied
+
+	lineMax int // more than the longest line
 }
 
 // targetsMax is more than there are targets.
@@ -107,6 +109,9 @@ func (p *plan) make(cells []cell, syscall bpf.Syscall, target bpf.Target) {
 
 // header: see format.
 func (r *rows) header(b []byte) []byte { return r.style.header(b) }
+
+// longest: see format.
+func (r *rows) longest() int { return r.lineMax }
 
 // begin: see format. The lines before are not in the buffer any more.
 func (r *rows) begin(b []byte) []byte {

@@ -65,7 +65,11 @@ func (t *tsv) append(b []byte, v Value, e *stream.Event) []byte {
 	case Text:
 		return escape.Append(b, v.text, true)
 	case Detail:
-		return t.detail.append(b, e.Record, true)
+		start := len(b)
+		if b = t.detail.append(b, e.Record, true); string(b[start:]) == "-" {
+			return b[:start]
+		}
+		return b
 	case Unsigned, Duration, Files:
 		return strconv.AppendUint(b, v.number, 10)
 	case Signed, Result:

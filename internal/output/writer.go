@@ -15,15 +15,16 @@ import (
 	"github.com/copenclose/copenclose/internal/stream"
 )
 
+// bufferSize is from how much on a write is due. Larger writes are cheaper: each write
+// touches the partial page at either end once more.
+const bufferSize = 256 << 10
+
+// What is at most in a line, of which each byte can become six, and base64 with it:
+// textMax from the text of a record, two paths or the files that a close_range closed,
+// and shortMax from all the rest, with two containers.
 const (
-	// bufferSize is from how much on a write is due. Larger writes are cheaper: each
-	// write touches the partial page at either end once more.
-	bufferSize = 256 << 10
-	// lineMax is more than the longest line with each text once. Text is at most two
-	// paths, of which every byte can become six, and their base64. A close_range has
-	// the files it closed there: each takes so many bytes that its keys have room in
-	// eight times as many. The rest is what is in every line, with two containers.
-	lineMax = 8*2*bpf.TextMax + 16<<10
+	textMax  = 8 * 2 * bpf.TextMax
+	shortMax = 16 << 10
 )
 
 // Writer writes a line for each event. It is a stream.Sink.
@@ -50,7 +51,7 @@ func NewWriter(out io.Writer, o Options) (*Writer, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &Writer{out: out, format: f, needs: needs, buffer: make([]byte, 0, bufferSize+lineMax)}
+	w := &Writer{out: out, format: f, needs: needs, buffer: make([]byte, 0, bufferSize+f.longest())}
 	w.page, _ = f.(pager)
 	if !o.NoHeader {
 		w.buffer = f.header(w.buffer)
