@@ -29,7 +29,7 @@ test: ## Install what is missing and run every test
 .PHONY: test-deps
 test-deps: ## Install what the tests need (Debian packages)
 	$(Q)$(SUDO) packaging/install-missing $(PACKAGES32) clang-format shellcheck docker.io debootstrap \
-		busybox-static curl git python3 strace reuse zsh fish bash-completion
+		busybox-static curl git python3 strace reuse zsh fish bash-completion tmux
 
 .PHONY: test-unit
 test-unit: $(EMBEDDED) $(LIBBPF) ## Decoders, tables, flags: no root needed

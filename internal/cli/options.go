@@ -130,7 +130,7 @@ type Look struct {
 func (l *Look) Flags() []cli.Flag {
 	look := category("What to show")
 	return []cli.Flag{
-		look.value(l.Format, "output", "o", "`FORMAT`: table, wide (more columns), json (an object a line) or tsv"),
+		look.value(l.Format, "output", "o", "`FORMAT`: table, wide (more columns), json (an object a line), tsv or strace"),
 		look.toggle(&l.CgroupID, "use-cgv2", "C", "show containers by cgroup v2 id instead of hostname"),
 		look.value(&l.Columns, "columns", "", "`LIST`: columns to show, or changes like +latency,-gid (--columns help lists them)"),
 		look.toggle(&l.Latency, "latency", "", "show how long calls took"),

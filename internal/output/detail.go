@@ -4,6 +4,7 @@
 package output
 
 import (
+	"bytes"
 	"strconv"
 
 	"github.com/copenclose/copenclose/bpf"
@@ -15,8 +16,8 @@ import (
 type detailStyle struct {
 	fullPath bool // of opens the file's own path where it is known, not the path as given
 	arrows   *arrows
-	// short leaves out this end of a socket where the other one is known, and that its
-	// protocol is TCP.
+	// short leaves out this end of a socket where the other one is known, and the protocol
+	// where it is TCP or of unix sockets, which have paths.
 	short bool
 }
 
@@ -158,7 +159,7 @@ func (s *detailStyle) appendSocket(b []byte, r *bpf.Record, spaces bool) []byte 
 	peer, asked := peerAndAsked(r)
 	hasLocal, hasPeer := isShown(local), isShown(peer) || socket.PeerPID != 0
 	start := len(b)
-	if b = socketOf(socket).AppendProtocol(b); s.short && hasPeer && string(b[start:]) == "tcp" {
+	if b = socketOf(socket).AppendProtocol(b); s.short && (string(b[start:]) == "tcp" || bytes.HasPrefix(b[start:], []byte("unix-"))) && (hasLocal || hasPeer) {
 		b = b[:start]
 	}
 	if hasLocal && !(s.short && hasPeer) {

@@ -226,6 +226,7 @@ func TestGolden(t *testing.T) {
 		"local":     {Format: Table, Time: Local, Precision: Milliseconds},
 		"tsv":       {Format: "tsv", Latency: true},
 		"strace":    {Format: "strace"},
+		"color":     {Format: Wide, Color: true, Unicode: true, NoHeader: true, Columns: []string{"-hostname", "+tid", "+latency"}},
 		"unix":      {Format: Table, Time: Unix, Precision: Nanoseconds},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -78,7 +78,7 @@ func (o *Options) WriteTo(f *os.File, color ColorWhen, getenv func(string) strin
 
 // How many columns a screen has from which on it has room for more.
 const (
-	roomForPaths = 100 // both ends of sockets, whole names of threads, milliseconds
+	roomForPaths = 120 // both ends of sockets, whole names of threads, milliseconds
 	roomForUsers = 140 // UID and GID
 )
 
@@ -100,30 +100,30 @@ func fit(columns []string, width int) []string {
 	})
 }
 
-// fitColumn changes a column for a screen that is so wide.
+// fitColumn changes a column for a screen that is so wide. Names are cut. A number, a
+// call or an errno that is wider than its column takes room from DETAIL in its row only.
 func fitColumn(c *column, field string, width int) {
 	narrow := isNarrow(width)
 	switch field {
 	case "container":
-		c.cuts, c.max = true, min(width/4, widthMax)
+		c.cuts, c.max = true, min(width/5+1, widthMax)
 		if narrow {
 			c.width, c.max = 14, 14
 		}
 	case "comm":
-		c.cuts, c.max = true, c.width
-		if narrow {
-			c.width, c.max = 9, 9
+		if c.cuts = true; narrow {
+			c.width = 9
 		}
-	case "fd":
+		c.max = c.width
+	case "fd", "ret", "syscall":
 		if narrow {
-			c.width = 3
+			c.width = narrowWidths[field]
 		}
-	case "ret":
-		if narrow {
-			c.width = 6
-		}
+		c.max = c.width
 	}
 }
+
+var narrowWidths = map[string]int{"fd": 3, "ret": 6, "syscall": 7}
 
 // pages is a format on a screen: it fits the width, and the header is there again on
 // each page.

@@ -4,6 +4,7 @@
 package output
 
 import (
+	"bytes"
 	"math"
 	"slices"
 	"strconv"
@@ -71,10 +72,8 @@ type table struct {
 	detail  detailStyle
 	dots    string // stand for what is cut
 	colors  bool
-	// What lines have to fit, 0 for anything, and how much of it all columns but the
-	// last take.
-	screen, used int
-	wider        int // how often columns became wider
+	screen  int // what lines have to fit, 0 for anything
+	wider   int // how often columns became wider
 	// The host's rows are dim once there were some of containers.
 	showsContainers, dims bool
 }
@@ -110,9 +109,6 @@ func newTable(o *Options, fields []Field, c *clock) style {
 			fitColumn(col, f.Name, o.width)
 		}
 		col.width = max(col.width, len(col.header))
-		if !col.last {
-			t.used += col.width + 1
-		}
 		t.showsContainers = t.showsContainers || f.needs.Containers
 	}
 	return t
@@ -260,11 +256,10 @@ func (t *table) fill(b []byte, start int, c *column) []byte {
 // column is not filled.
 func (t *table) fit(b []byte, start int, c *column) []byte {
 	width := widthOf(b[start:])
-	if limit := t.limit(c); limit > 0 && width > limit {
+	if limit := t.limit(b[:start], c); limit > 0 && width > limit {
 		b, width = cutMiddle(b, start, limit, t.dots)
 	}
 	if wider := min(width, c.max); wider > c.width && !c.last {
-		t.used += wider - c.width
 		c.width = wider
 		t.wider++
 	}
@@ -286,15 +281,24 @@ func (t *table) fit(b []byte, start int, c *column) []byte {
 	return append(b, ' ')
 }
 
-// limit returns how wide a cell can be before it is cut, 0 for any width.
-func (t *table) limit(c *column) int {
+// limit returns how wide the cell behind b can be before it is cut, 0 for any width.
+func (t *table) limit(b []byte, c *column) int {
 	switch {
 	case t.screen > 0 && c.last:
-		return max(t.screen-t.used, leastRoom)
+		return max(t.screen-t.lineWidth(b), leastRoom)
 	case c.cuts:
 		return c.max
 	}
 	return 0
+}
+
+// lineWidth returns how wide the line at the end of b is.
+func (t *table) lineWidth(b []byte) int {
+	line := b[bytes.LastIndexByte(b, '\n')+1:]
+	if len(line) > 0 && line[0] == '\x1b' {
+		line = line[bytes.IndexByte(line, 'm')+1:]
+	}
+	return widthOf(line)
 }
 
 // widthOf returns how many columns of a terminal text takes that is printable.
