@@ -155,6 +155,21 @@ func TestColumnsHelp(t *testing.T) {
 	}
 }
 
+// --summary-json writes the counts that the summary has, for programs.
+func TestSummaryJSON(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "summary")
+	s := &stub{during: sends(3), counts: stream.Counts{Filtered: 4, Lost: 5, Missed: 6, Unfollowed: 7, Unread: 8}}
+	r := run(t, s, "--summary-json", file)
+	const want = `{"shown":3,"filtered":4,"lost":5,"missed_at_most":6,"processes_not_followed":7,"unwritten":8}` + "\n"
+	if got, err := os.ReadFile(file); err != nil || string(got) != want {
+		t.Errorf("%s%v\n%+v", got, err, r)
+	}
+	r = run(t, nil, "--summary-json", "/nonexistent/summary")
+	if r.status != exitUsage || !strings.HasPrefix(r.stderr, "copenclose: --summary-json: open /nonexistent/summary: no such file") {
+		t.Errorf("%+v", r)
+	}
+}
+
 // Each run has the values of its own command line.
 func TestForgets(t *testing.T) {
 	self := strconv.Itoa(os.Getpid())
@@ -347,7 +362,7 @@ func TestSummary(t *testing.T) {
 		"1 event shown, 2 filtered, 3 lost, at most 4 missed, 5 processes not followed, 6 recorded but not written": {
 			stream.Counts{Filtered: 2, Lost: 3, Missed: 4, Unfollowed: 5}, 1, 6},
 	} {
-		if got := summary(c.shown, c.counts, c.late); got != want || !line.MatchString(got) {
+		if got := newSummary(c.shown, c.counts, c.late).String(); got != want || !line.MatchString(got) {
 			t.Errorf("got  %s\nwant %s", got, want)
 		}
 	}

@@ -44,7 +44,7 @@ func TestComplete(t *testing.T) {
 		"--output js":                   "json",
 		"--output=js":                   "--output=json",
 		"containers -o j":               "json",
-		"containers --no":               "--no-runtime",
+		"containers --no":               "--no-header --no-runtime",
 		"containers --fol":              "",
 		"--timestamp-precision m":       "ms",
 		"-s close_r":                    "close_range :list",

@@ -21,6 +21,7 @@ const (
 `
 	containersExamples = `  copenclose containers                         a table
   copenclose containers -o json | jq -r .image  the images that run
+  copenclose containers -q                      only ids
   copenclose containers --no-runtime            what the cgroups say, at once
 `
 )
@@ -28,17 +29,22 @@ const (
 // containersCommand returns the subcommand that lists the containers that run.
 func (t *tool) containersCommand() *cli.Command {
 	format := option.NewChoice(output.ListFormats()...)
+	var list output.List
 	var runtimes Runtimes
+	what := category("What to show")
 	return &cli.Command{
 		Name:        "containers",
 		Usage:       "list the containers that run",
 		UsageText:   containersUsage,
 		Description: containersExamples,
 		Flags: slices.Concat([]cli.Flag{
-			category("What to show").value(format, "output", "o", "`FORMAT`: table or json (an object a line)"),
+			what.value(format, "output", "o", "`FORMAT`: table, json (an object a line) or tsv"),
+			what.toggle(&list.OnlyIDs, "quiet", "q", "only ids"),
+			what.toggle(&list.NoHeader, "no-header", "", "leave out the header"),
 		}, runtimes.flags("How to find names")),
 		Action: func(c *cli.Context) error {
-			return t.listContainers(c.Context, output.Format(format.Word), runtimes)
+			list.Format = output.Format(format.Word)
+			return t.listContainers(c.Context, list, runtimes)
 		},
 	}
 }
@@ -47,7 +53,7 @@ func (t *tool) containersCommand() *cli.Command {
 // containers.
 const runtimeTimeout = 5 * time.Second
 
-func (t *tool) listContainers(ctx context.Context, format output.Format, runtimes Runtimes) error {
+func (t *tool) listContainers(ctx context.Context, list output.List, runtimes Runtimes) error {
 	note := func(note string) { fmt.Fprintln(t.stderr, "copenclose:", note) }
 	registry, err := container.New(container.Config{Sockets: runtimes.Sockets, NoNames: runtimes.None, Note: note})
 	if err != nil {
@@ -62,5 +68,9 @@ func (t *tool) listContainers(ctx context.Context, format output.Format, runtime
 	if err := registry.WaitForNames(ctx); err != nil {
 		note(err.Error())
 	}
-	return output.WriteContainers(t.stdout, format, true, registry.List())
+	containers := registry.List()
+	if len(containers) == 0 {
+		note("no containers")
+	}
+	return list.Write(t.stdout, containers)
 }

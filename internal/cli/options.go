@@ -165,6 +165,7 @@ type Kernel struct {
 	Runtimes       Runtimes
 	Quiet, Verbose bool
 	ReadyFile      option.Path // created once every program is attached
+	SummaryFile    option.Path // where the summary is written as an object
 }
 
 // Flags returns the flags that set k.
@@ -178,6 +179,7 @@ func (k *Kernel) Flags() []cli.Flag {
 		how.value(k.Buffer, "buffer", "", "`KIND`: buffer from the kernel: auto, ring (5.8 and later) or perf"),
 		how.value(&k.BufferSize, "buffer-size", "", "`SIZE`: like 8M, rounded up to a power of two; with perf, per CPU"),
 		how.value(&k.ReadyFile, "ready-file", "", "`FILE`: create FILE once every program is attached"),
+		how.value(&k.SummaryFile, "summary-json", "", "`FILE`: write the counts of the summary to FILE at the end, as an object"),
 	})
 }
 

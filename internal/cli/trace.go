@@ -75,6 +75,10 @@ func (t *tool) trace(ctx context.Context, o *Options) error {
 	if err != nil {
 		return err
 	}
+	summaryTo, err := createSummary(string(o.Kernel.SummaryFile))
+	if err != nil {
+		return err
+	}
 	ctx, stop := untilSignal(ctx)
 	defer stop()
 	context.AfterFunc(ctx, end)
@@ -98,7 +102,7 @@ func (t *tool) trace(ctx context.Context, o *Options) error {
 	}
 	onReport(func() { s.report(w) })
 	ended := s.run(ctx)
-	err = s.sumUp(w, ended)
+	err = s.sumUp(w, summaryTo, ended)
 	if status := s.endCommand(ctx); status != 0 && !isEnough(ended) {
 		return &exitError{status, err}
 	}
@@ -116,12 +120,12 @@ func (s *session) report(w *output.Writer) {
 		return
 	}
 	counts.Filtered += s.attributor.Filtered()
-	fmt.Fprintln(s.tool.stderr, "copenclose: so far", summary(w.Shown(), counts, 0))
+	fmt.Fprintln(s.tool.stderr, "copenclose: so far", newSummary(w.Shown(), counts, 0))
 }
 
 // sumUp prints the summary of a session that ended with err, and returns what is wrong
 // with it.
-func (s *session) sumUp(w *output.Writer, err error) error {
+func (s *session) sumUp(w *output.Writer, to summaryFile, err error) error {
 	if exit := (*exitError)(nil); errors.As(err, &exit) {
 		return err // the command was not run
 	}
@@ -137,25 +141,7 @@ func (s *session) sumUp(w *output.Writer, err error) error {
 	if isEnough(err) {
 		err = nil
 	}
-	s.remark.Print(summary(w.Shown(), counts, unwritten))
-	return errors.Join(err, countErr, s.sink.Close())
-}
-
-// summary says what became of every call that was traced.
-func summary(shown uint64, counts stream.Counts, unwritten uint64) string {
-	events := "events"
-	if shown == 1 {
-		events = "event"
-	}
-	s := fmt.Sprintf("%d %s shown, %d filtered, %d lost", shown, events, counts.Filtered, counts.Lost)
-	if counts.Missed > 0 {
-		s += fmt.Sprintf(", at most %d missed", counts.Missed)
-	}
-	if counts.Unfollowed > 0 {
-		s += fmt.Sprintf(", %d processes not followed", counts.Unfollowed)
-	}
-	if unwritten > 0 {
-		s += fmt.Sprintf(", %d recorded but not written", unwritten)
-	}
-	return s
+	sum := newSummary(w.Shown(), counts, unwritten)
+	s.remark.Print(sum)
+	return errors.Join(err, countErr, to.write(sum), s.sink.Close())
 }

@@ -113,7 +113,7 @@ func TestTyped(t *testing.T) {
 		// Subcommands.
 		{"-I -o json containers", "containers does not take -I: see copenclose containers --help"},
 		{"-p 1 containers", "containers does not take -p: see copenclose containers --help"},
-		{"containers --quiet", "containers does not take --quiet: see copenclose containers --help"},
+		{"containers --verbose", "containers does not take --verbose: see copenclose containers --help"},
 		{"containers -I", "containers does not take -I: see copenclose containers --help"},
 		{"containers now", "unexpected word now: see copenclose containers --help"},
 		{"containers -- now", "containers runs no command: see copenclose containers --help"},

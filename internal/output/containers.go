@@ -15,7 +15,6 @@ type containerField struct {
 	name, about string
 	ofEvent     bool // events have it, too
 	kind        Kind
-	right       bool // a column has it on the right
 	value       func(*stream.Container) Value
 	// cell is what a table has instead, if the value is not for people.
 	cell func(*stream.Container) Value
@@ -116,7 +115,7 @@ func containerParts(object string, needs stream.Needs, of func(*stream.Event) *s
 	return fields
 }
 
-// ListFormats returns the names of the formats that WriteContainers knows, the default
+// ListFormats returns the names of the formats that a List can have, the default
 // first.
 func ListFormats() (list []Format) {
 	for _, r := range formats {
@@ -127,29 +126,40 @@ func ListFormats() (list []Format) {
 	return list
 }
 
-// WriteContainers writes a line for each container.
-func WriteContainers(out io.Writer, format Format, header bool, list []*stream.Container) error {
-	r := format.registered()
-	var fields []Field
-	for _, f := range containerFields {
-		value := f.value
-		if r.forPeople && f.onlyObject {
-			continue
-		}
-		if r.forPeople && f.cell != nil {
-			value = f.cell
-		}
-		fields = append(fields, Field{Name: f.name, Column: strings.ReplaceAll(f.name, "_", ""), Kind: f.kind, right: f.right,
-			value: func(e *stream.Event, _ []byte) Value { return value(e.Container) }})
-	}
-	o := &Options{Format: format, unbounded: true}
-	s := r.style(o, fields, newClock(o, r.precision))
-	b := appendList(nil, s, list) // so that columns become as wide as what is in them
-	if b = b[:0]; header {
+// List says what a list of containers looks like.
+type List struct {
+	Format   Format
+	NoHeader bool
+	OnlyIDs  bool // whole ids, and no header
+}
+
+// Write writes a line for each container.
+func (l *List) Write(out io.Writer, containers []*stream.Container) error {
+	r := l.Format.registered()
+	o := &Options{Format: l.Format, unbounded: true}
+	s := r.style(o, l.fields(r.forPeople), newClock(o, r.precision))
+	b := appendList(nil, s, containers) // so that columns become as wide as what is in them
+	if b = b[:0]; !l.NoHeader && !l.OnlyIDs {
 		b = s.header(b)
 	}
-	_, err := out.Write(appendList(b, s, list))
+	_, err := out.Write(appendList(b, s, containers))
 	return err
+}
+
+// fields returns what each line has.
+func (l *List) fields(forPeople bool) (fields []Field) {
+	for _, f := range containerFields {
+		value := f.value
+		switch {
+		case l.OnlyIDs && f.name != "id", forPeople && f.onlyObject:
+			continue
+		case forPeople && f.cell != nil && !l.OnlyIDs:
+			value = f.cell
+		}
+		fields = append(fields, Field{Name: f.name, Column: strings.ReplaceAll(f.name, "_", ""), Kind: f.kind,
+			value: func(e *stream.Event, _ []byte) Value { return value(e.Container) }})
+	}
+	return fields
 }
 
 func appendList(b []byte, s style, list []*stream.Container) []byte {

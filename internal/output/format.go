@@ -40,7 +40,7 @@ type registered struct {
 	style   func(*Options, []Field, *clock) style
 	paged   bool // a screen has the header again on each page
 	fits    bool // and the columns fit it
-	lists   bool // WriteContainers knows it
+	lists   bool // a List can have it
 	// forPeople says that values are shortened where people need no more.
 	forPeople bool
 

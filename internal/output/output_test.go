@@ -240,24 +240,66 @@ func TestGolden(t *testing.T) {
 			if err := w.Flush(); err != nil {
 				t.Fatal(err)
 			}
-			golden := filepath.Join("testdata", name+".golden")
-			if *update {
-				if err := os.WriteFile(golden, out.Bytes(), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(golden)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if out.String() != string(want) {
-				t.Errorf("got\n%s\nwant\n%s", &out, want)
-			}
+			compareGolden(t, name, out.Bytes())
 			if w.Shown() != uint64(len(records)) || w.Unwritten() != 0 {
 				t.Errorf("%d shown, %d unwritten", w.Shown(), w.Unwritten())
 			}
 		})
 	}
+}
+
+var listed = []*stream.Container{
+	{
+		ID: strings.Repeat("6643ca763e3e", 5) + "6643", Name: "web-1", Image: "sha256:" + strings.Repeat("0123456789abcdef", 4), Runtime: "docker",
+		Hostname: "6643ca763e3e", CgroupID: 45777, PID: 11606,
+	},
+	{
+		ID: strings.Repeat("0123456789abcdef", 4), Name: "app", Image: "registry.example/shop@sha256:" + strings.Repeat("0123456789abcdef", 4), Runtime: "containerd",
+		Hostname: "shop-frontend-7f9c6b8d4-x2x7q", CgroupID: 1, Pod: "shop-frontend-7f9c6b8d4-x2x7q", PodUID: "5ae1a1a5", Namespace: "shop", QoS: "burstable",
+	},
+	{ID: "a b", Name: hostile, Runtime: "lxc", Hostname: strings.Repeat("h", 64)},
+}
+
+func TestList(t *testing.T) {
+	for name, l := range map[string]List{
+		"list":      {},
+		"listtsv":   {Format: "tsv", NoHeader: true},
+		"listjson":  {Format: JSON},
+		"listquiet": {OnlyIDs: true},
+	} {
+		var out bytes.Buffer
+		if err := l.Write(&out, listed); err != nil {
+			t.Fatal(err)
+		}
+		compareGolden(t, name, out.Bytes())
+	}
+	for line := range bytes.Lines(golden(t, "listjson")) {
+		if !json.Valid(line) {
+			t.Errorf("no JSON: %s", line)
+		}
+	}
+}
+
+// compareGolden compares got with a golden file, or with -update writes it.
+func compareGolden(t *testing.T, name string, got []byte) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(filepath.Join("testdata", name+".golden"), got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if want := golden(t, name); !bytes.Equal(got, want) {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+func golden(t *testing.T, name string) []byte {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("testdata", name+".golden"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
 }
 
 // schema is what docs/event.schema.json has of an object.
@@ -332,11 +374,7 @@ func TestGoldenMatchesSchema(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	golden, err := os.ReadFile(filepath.Join("testdata", "json.golden"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for line := range bytes.Lines(golden) {
+	for line := range bytes.Lines(golden(t, "json")) {
 		instance, err := jsonschema.UnmarshalJSON(bytes.NewReader(line))
 		if err != nil {
 			t.Fatal(err)

@@ -144,19 +144,7 @@ func TestScreens(t *testing.T) {
 			got := s.tmux("capture-pane", "-p", "-S", "-", "-E", "-")
 			s.tmux("wait-for", "-S", "end")
 			got = strings.TrimRight(got, "\n") + "\n"
-			golden := filepath.Join("testdata", name+".golden")
-			if *update {
-				if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(golden)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got != string(want) {
-				t.Errorf("got\n%s\nwant\n%s", got, want)
-			}
+			compareGolden(t, name, []byte(got))
 		})
 	}
 }
