@@ -20,13 +20,16 @@ struct call {
 	long ret;
 	enum syscall syscall;
 	enum abi abi;
-	bool socketcall;	    /* the arguments are an array in the caller's memory */
-	const struct pt_regs *regs; /* NULL for a call that has its arguments already */
+	bool socketcall; /* the arguments are an array in the caller's memory */
+	bool decoded;	 /* arg has them; there may be no registers */
+	const struct pt_regs *regs;
 	__u64 arg[ARGUMENTS];
 };
 
 static __always_inline void decode_arguments(struct call *call)
 {
+	if (call->decoded)
+		return;
 	if (call->socketcall) {
 		__u32 array[ARGUMENTS] = {};
 
@@ -34,23 +37,24 @@ static __always_inline void decode_arguments(struct call *call)
 				    (void *)(long)ARG_1(call->regs, call->abi));
 		for (int i = 0; i < ARGUMENTS; i++)
 			call->arg[i] = array[i];
-	} else if (call->regs) {
+	} else {
 		call->arg[0] = ARG_0(call->regs, call->abi);
 		call->arg[1] = ARG_1(call->regs, call->abi);
 		call->arg[2] = ARG_2(call->regs, call->abi);
 		call->arg[3] = ARG_3(call->regs, call->abi);
 	}
+	call->decoded = true;
 }
 
 /* Without decoding; of socketcall(2) the number of the call. */
 static __always_inline __u64 first_argument(const struct call *call)
 {
-	return call->regs ? ARG_0(call->regs, call->abi) : call->arg[0];
+	return ARG_0(call->regs, call->abi);
 }
 
 static __always_inline __u64 stack_pointer(const struct call *call)
 {
-	return call->regs ? STACK_POINTER(call->regs) : 0;
+	return STACK_POINTER(call->regs);
 }
 
 /* i386 has one number for all socket calls, and its first argument says which. */
@@ -96,6 +100,7 @@ static __always_inline bool call_from_registers(struct call *call, const struct 
 	call->task = current_task();
 	call->regs = regs;
 	call->ret = ret;
+	call->decoded = false;
 	call->abi = abi_of(call->task);
 	call->socketcall = call->abi == ABI_32 && nr == NR_SOCKETCALL;
 	if (call->socketcall)
