@@ -305,8 +305,9 @@ func TestEnds(t *testing.T) {
 			},
 		} {
 			t.Run(name, func(t *testing.T) {
+				before := ourPrograms()
 				test(t)
-				if left := programsLeft(); len(left) > 0 {
+				if left := programsLeft(before); len(left) > 0 {
 					t.Errorf("programs left in the kernel: %v", left)
 				}
 			})
@@ -339,14 +340,25 @@ func endBySignal(t *testing.T, signal syscall.Signal, options []string) {
 	checkCounts(t, res, len(res.of(p.pid, p.comm)), 200)
 }
 
-// programsLeft are those of our programs that stay in the kernel. It frees a
-// program some time after its last user is gone, so there is patience.
-func programsLeft() (names []string) {
+// programsLeft are the names of our programs that stay in the kernel, but for those that
+// were there before, of another copenclose. The kernel frees a program some time after
+// its last user is gone.
+func programsLeft(before map[ebpf.ProgramID]string) (names []string) {
 	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
-		if names = ourPrograms(); len(names) == 0 || time.Now().After(deadline) {
+		if names = programsSince(before); len(names) == 0 || time.Now().After(deadline) {
 			return names
 		}
 	}
+}
+
+// programsSince are the names of our programs in the kernel that were not there before.
+func programsSince(before map[ebpf.ProgramID]string) (names []string) {
+	for id, name := range ourPrograms() {
+		if _, was := before[id]; !was {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // The verifier takes what every option leaves of the programs, each way.
@@ -391,10 +403,11 @@ func TestLoadsWhatIsNeeded(t *testing.T) {
 	}
 	for _, way := range ways {
 		t.Run(way, func(t *testing.T) {
+			before := ourPrograms()
 			r := start(t, "--attach", way)
-			loaded := ourPrograms()
+			loaded := programsSince(before)
 			r.stop()
-			programsLeft()
+			programsLeft(before)
 			for other, program := range of {
 				if slices.Contains(loaded, program) != (other == way) {
 					t.Errorf("loaded %v for %s", loaded, way)
@@ -412,8 +425,9 @@ func TestLoadsWhatIsNeeded(t *testing.T) {
 // programName is what the kernel calls a program: 15 bytes of its name.
 func programName(name string) string { return name[:min(len(name), 15)] }
 
-// ourPrograms are the names of the programs in the kernel that are ours.
-func ourPrograms() (names []string) {
+// ourPrograms are the names of the programs in the kernel that are called like ours.
+func ourPrograms() map[ebpf.ProgramID]string {
+	found := make(map[ebpf.ProgramID]string)
 	ours := make(map[string]bool)
 	for _, name := range []string{"sys_enter", "sys_exit", "perf_sys_enter", "perf_sys_exit", "handlers_enter", "handlers_return",
 		"signal_deliver", "inet_sock_set_state", "sched_process_fork", "sched_process_exec", "sched_process_exit"} {
@@ -430,9 +444,9 @@ func ourPrograms() (names []string) {
 			continue // freed meanwhile
 		}
 		if info, err := program.Info(); err == nil && ours[programName(info.Name)] {
-			names = append(names, programName(info.Name))
+			found[id] = programName(info.Name)
 		}
 		program.Close()
 	}
-	return names
+	return found
 }

@@ -35,7 +35,7 @@ func newOptions() *Options {
 			Precision: option.NewChoice(output.AutoPrecision, output.Seconds, output.Milliseconds, output.Microseconds, output.Nanoseconds),
 		},
 		Kernel: Kernel{
-			Way:        option.NewChoice(tracer.AutoWay, tracer.Fentry, tracer.Kprobe, tracer.Tracepoint, tracer.PerfTracepoint),
+			Attach:     option.NewChoice(tracer.AutoAttach, tracer.Fentry, tracer.Kprobe, tracer.Tracepoint, tracer.PerfTracepoint),
 			Buffer:     option.NewChoice(tracer.AutoBuffer, tracer.Ring, tracer.Perf),
 			BufferSize: option.Size{Bytes: 8 << 20, Min: 64 << 10, Max: 1 << 30},
 		},
@@ -159,7 +159,7 @@ func (u *Until) Flags() []cli.Flag {
 
 // Kernel says how the trace is made.
 type Kernel struct {
-	Way            *option.Choice
+	Attach         *option.Choice
 	Buffer         *option.Choice
 	BufferSize     option.Size
 	Runtimes       Runtimes
@@ -175,7 +175,7 @@ func (k *Kernel) Flags() []cli.Flag {
 		how.toggle(&k.Quiet, "quiet", "q", "print only errors and losses on stderr"),
 		how.toggle(&k.Verbose, "verbose", "v", "log each step and libbpf's messages to stderr"),
 	}, k.Runtimes.flags(how), []cli.Flag{
-		how.value(k.Way, "attach", "", "`WAY`: auto (what misses no call here), fentry or kprobe (to the syscall handlers), tracepoint or perf (to sys_exit)"),
+		how.value(k.Attach, "attach", "", "`MODE`: auto (what misses no call here), fentry or kprobe (to the syscall handlers), tracepoint or perf (to sys_exit)"),
 		how.value(k.Buffer, "buffer", "", "`KIND`: buffer from the kernel: auto, ring (5.8 and later) or perf"),
 		how.value(&k.BufferSize, "buffer-size", "", "`SIZE`: like 8M, rounded up to a power of two; with perf, per CPU"),
 		how.value(&k.ReadyFile, "ready-file", "", "`FILE`: create FILE once every program is attached"),
@@ -229,7 +229,7 @@ func (o *Options) resolve(needs stream.Needs) (r request, err error) {
 	}
 	names := needs.Containers || o.Select.choosesContainers()
 	r.tracer = tracer.Config{
-		Way:        tracer.Way(o.Kernel.Way.Word),
+		Attach:     tracer.AttachMode(o.Kernel.Attach.Word),
 		Buffer:     tracer.BufferKind(o.Kernel.Buffer.Word),
 		BufferSize: o.Kernel.BufferSize.Bytes,
 		Syscalls:   o.Select.Syscalls.Names(),

@@ -95,7 +95,7 @@ func resolved(t *testing.T, args string) (request, error) {
 // What goes together is not refused, and asks for what it needs.
 func TestResolve(t *testing.T) {
 	all := (&option.Syscalls{}).Names()
-	plain := tracer.Config{Way: tracer.AutoWay, Buffer: tracer.AutoBuffer, BufferSize: 8 << 20, Syscalls: all, Hostname: true}
+	plain := tracer.Config{Attach: tracer.AutoAttach, Buffer: tracer.AutoBuffer, BufferSize: 8 << 20, Syscalls: all, Hostname: true}
 	with := func(change func(c *tracer.Config)) tracer.Config {
 		c := plain
 		change(&c)
@@ -122,7 +122,7 @@ func TestResolve(t *testing.T) {
 		"--path /etc --latency":      with(func(c *tracer.Config) { c.Filter.Paths, c.Details, c.Latency = []string{"/etc"}, true, true }),
 		"--path /etc --full-path":    with(func(c *tracer.Config) { c.Filter.Paths, c.File = []string{"/etc"}, true }),
 		"--cgroup /a":                plain,
-		"--attach perf -q":           with(func(c *tracer.Config) { c.Way = tracer.PerfTracepoint }),
+		"--attach perf -q":           with(func(c *tracer.Config) { c.Attach = tracer.PerfTracepoint }),
 		"--buffer perf -v":           with(func(c *tracer.Config) { c.Buffer = tracer.Perf }),
 		"--buffer-size 5M":           with(func(c *tracer.Config) { c.BufferSize = 8 << 20 }),
 		"--columns pid,lat":          with(func(c *tracer.Config) { c.Hostname, c.Details, c.Latency = false, true, true }),

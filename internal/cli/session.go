@@ -29,7 +29,7 @@ type kernel interface {
 	stream.Source
 	attribution.Verdicts
 	Start() error
-	Way() tracer.Way
+	AttachMode() tracer.AttachMode
 	Misses() string
 	Buffer() tracer.BufferKind
 	Syscalls() []bpf.Syscall
@@ -177,9 +177,9 @@ func (s *session) start() error {
 	for _, y := range s.kernel.Syscalls() {
 		names = append(names, y.Name)
 	}
-	s.remark.Printf("tracing %s (%s, %s buffer)", strings.Join(names, ", "), s.kernel.Way(), s.kernel.Buffer())
+	s.remark.Printf("tracing %s (%s, %s buffer)", strings.Join(names, ", "), s.kernel.AttachMode(), s.kernel.Buffer())
 	if why := s.kernel.Misses(); why != "" {
-		s.remark.Printf("calls can be missed with --attach %s, because this kernel can preempt its own code: %s", s.kernel.Way(), why)
+		s.remark.Printf("calls can be missed with --attach %s, because this kernel can preempt its own code: %s", s.kernel.AttachMode(), why)
 	}
 	if s.chosen != nil {
 		s.chosen.remark(s.remark, s.options.Kernel.Runtimes.None)

@@ -20,9 +20,9 @@ var syscalls = []string{"openat", "accept4", "connect", "close"}
 
 // try attaches as -o json does, has every program answer, and detaches. It returns why
 // calls can be missed that way, empty if they cannot.
-func try(way tracer.Way, buffer tracer.BufferKind) (t *tracer.Tracer, misses string, err error) {
+func try(way tracer.AttachMode, buffer tracer.BufferKind) (t *tracer.Tracer, misses string, err error) {
 	t, err = tracer.New(tracer.Config{
-		Way: way, Buffer: buffer, BufferSize: 8 << 20,
+		Attach: way, Buffer: buffer, BufferSize: 8 << 20,
 		Syscalls: syscalls, Hostname: true, Details: true, Latency: true, File: true, Cgroups: true,
 	})
 	if err != nil {
@@ -38,7 +38,7 @@ func tracing(ctx context.Context) (ways []Finding, verdict Finding) {
 	if err := privilege.CheckTracing(); err != nil {
 		return nil, missing(Tracing, err.Error(), "", howToPrivilege)
 	}
-	for _, way := range tracer.Ways() {
+	for _, way := range tracer.AttachModes() {
 		if ctx.Err() == nil {
 			ways = append(ways, wayToAttach(way))
 		}
@@ -58,7 +58,7 @@ func tracing(ctx context.Context) (ways []Finding, verdict Finding) {
 	return ways, withoutBeingAsked()
 }
 
-func wayToAttach(way tracer.Way) Finding {
+func wayToAttach(way tracer.AttachMode) Finding {
 	check := "--attach " + string(way)
 	_, misses, err := try(way, tracer.AutoBuffer)
 	switch {
@@ -72,7 +72,7 @@ func wayToAttach(way tracer.Way) Finding {
 
 func bufferKind(kind tracer.BufferKind) Finding {
 	check := "--buffer " + string(kind)
-	if _, _, err := try(tracer.AutoWay, kind); err != nil {
+	if _, _, err := try(tracer.AutoAttach, kind); err != nil {
 		do := "take --buffer perf, as auto does"
 		if kind == tracer.Perf {
 			do = "a smaller --buffer-size, CAP_IPC_LOCK, or a larger kernel.perf_event_mlock_kb"
@@ -83,15 +83,15 @@ func bufferKind(kind tracer.BufferKind) Finding {
 }
 
 func withoutBeingAsked() Finding {
-	t, misses, err := try(tracer.AutoWay, tracer.AutoBuffer)
+	t, misses, err := try(tracer.AutoAttach, tracer.AutoBuffer)
 	switch {
 	case err != nil:
 		return missing(Tracing, reason(err), "", "what the lines above say")
 	case misses != "":
-		return degraded(Tracing, fmt.Sprintf("works with --attach %s and a %s buffer", t.Way(), t.Buffer()),
+		return degraded(Tracing, fmt.Sprintf("works with --attach %s and a %s buffer", t.AttachMode(), t.Buffer()),
 			"calls of busy CPUs, because no way that misses none is there", "")
 	}
-	return ok(Tracing, fmt.Sprintf("works with --attach %s and a %s buffer, and misses no call", t.Way(), t.Buffer()))
+	return ok(Tracing, fmt.Sprintf("works with --attach %s and a %s buffer, and misses no call", t.AttachMode(), t.Buffer()))
 }
 
 // reason is an error in one line, without the advice that a trace gives with it: the

@@ -35,6 +35,40 @@ import (
 	"github.com/copenclose/copenclose/internal/kernelfs"
 )
 
+func (o *object) attach() error {
+	for _, program := range o.programs {
+		if err := o.attachProgram(program); err != nil {
+			return fmt.Errorf("attach %s: %w", program.Name(), err)
+		}
+	}
+	return nil
+}
+
+func (o *object) attachProgram(program *libbpfgo.BPFProg) error {
+	var fd int
+	var err error
+	switch program.Name() {
+	case bpf.HandlersReturnProgram:
+		fd, err = o.attachToHandlers(program, atReturn)
+	case bpf.HandlersEnterProgram:
+		fd, err = o.attachToHandlers(program, 0)
+	case bpf.PerfSysExitProgram:
+		fd, err = attachToEvent(program, "raw_syscalls/sys_exit")
+	case bpf.PerfSysEnterProgram:
+		fd, err = attachToEvent(program, "raw_syscalls/sys_enter")
+	default:
+		link, err := program.AttachGeneric()
+		if err == nil {
+			o.links = append(o.links, link)
+		}
+		return err
+	}
+	if err == nil {
+		o.attached = append(o.attached, fd)
+	}
+	return err
+}
+
 // atReturn is the flag of a link that runs its program when a function returns.
 const atReturn = C.BPF_F_KPROBE_MULTI_RETURN
 

@@ -8,24 +8,24 @@ import (
 	"slices"
 )
 
-// A Way is how the programs are attached.
-type Way string
+// A AttachMode is how the programs are attached.
+type AttachMode string
 
-// The ways there are. AutoWay takes the first that misses no call on this kernel,
+// The modes there are. AutoAttach takes the first that misses no call on this kernel,
 // and is accepted by it.
 const (
-	AutoWay        Way = "auto"
-	Fentry         Way = "fentry"     // trampolines of the syscall handlers
-	Kprobe         Way = "kprobe"     // fprobes of the syscall handlers
-	Tracepoint     Way = "tracepoint" // sys_enter and sys_exit, with types (tp_btf)
-	PerfTracepoint Way = "perf"       // the same through perf events
+	AutoAttach     AttachMode = "auto"
+	Fentry         AttachMode = "fentry"     // trampolines of the syscall handlers
+	Kprobe         AttachMode = "kprobe"     // fprobes of the syscall handlers
+	Tracepoint     AttachMode = "tracepoint" // sys_enter and sys_exit, with types (tp_btf)
+	PerfTracepoint AttachMode = "perf"       // the same through perf events
 )
 
-// wayOnKernel is what a way needs of a kernel. While a program is active on a CPU,
+// modeOnKernel is what a mode needs of a kernel. While a program is active on a CPU,
 // the kernel skips it there for others; where the program's task can be preempted
 // meanwhile, that are the calls of a whole time slice.
-type wayOnKernel struct {
-	way          Way
+type modeOnKernel struct {
+	mode         AttachMode
 	since        version
 	preemptSince version // from when its programs can be preempted, where the kernel preempts itself
 	onFunctions  bool    // refused by a kernel that is locked down
@@ -33,7 +33,7 @@ type wayOnKernel struct {
 
 var never = version{1 << 20, 0}
 
-// ways are in the order of their cost: the first two cost calls that are not traced
+// modes are in the order of their cost: the first two cost calls that are not traced
 // nothing, and of each two the second costs more for each traced call.
 //
 //   - fentry: programs can be preempted since 5.12 (ca06f55b9002, "bpf: Add
@@ -45,31 +45,31 @@ var never = version{1 << 20, 0}
 //     Guard __DECLARE_TRACE() use of __DO_TRACE_CALL() with SRCU-fast").
 //   - perf: the maps' memory can be allocated in its programs since 6.1
 //     (7c8199e24fa0, "bpf: Introduce any context BPF specific memory allocator").
-var ways = []wayOnKernel{
+var modes = []modeOnKernel{
 	{Fentry, oldest, version{5, 12}, true},
 	{Kprobe, version{6, 14}, never, true},
 	{Tracepoint, oldest, version{7, 0}, false},
 	{PerfTracepoint, version{6, 1}, never, false},
 }
 
-// misses reports whether the way can miss calls on a kernel.
-func (w wayOnKernel) misses(k kernel) bool {
+// misses reports whether the mode can miss calls on a kernel.
+func (w modeOnKernel) misses(k kernel) bool {
 	return k.preemption.possible && !k.release.before(w.preemptSince)
 }
 
-// chooseWays returns the ways to try, one after the other: for AutoWay those that
+// chooseModes returns the modes to try, one after the other: for AutoAttach those that
 // miss no call first.
-func chooseWays(asked Way, k kernel, lockedDown func() bool) ([]wayOnKernel, error) {
-	if asked != AutoWay {
-		w := ways[slices.IndexFunc(ways, func(w wayOnKernel) bool { return w.way == asked })]
+func chooseModes(asked AttachMode, k kernel, lockedDown func() bool) ([]modeOnKernel, error) {
+	if asked != AutoAttach {
+		w := modes[slices.IndexFunc(modes, func(w modeOnKernel) bool { return w.mode == asked })]
 		if k.release.before(w.since) {
 			return nil, fmt.Errorf("--attach %s needs kernel %s or later, this is %s", asked, w.since, k.release)
 		}
-		return []wayOnKernel{w}, nil
+		return []modeOnKernel{w}, nil
 	}
 	locked := lockedDown()
-	var exact, rest []wayOnKernel
-	for _, w := range ways {
+	var exact, rest []modeOnKernel
+	for _, w := range modes {
 		switch {
 		case k.release.before(w.since), locked && w.onFunctions:
 		case w.misses(k):

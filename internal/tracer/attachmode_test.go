@@ -11,35 +11,35 @@ import (
 )
 
 // auto tries first what misses no call, and of that what is cheapest.
-func TestChooseWays(t *testing.T) {
+func TestChooseModes(t *testing.T) {
 	for _, c := range []struct {
 		kernel      version
 		preempts    bool
 		locked      bool
-		exact, rest []Way
+		exact, rest []AttachMode
 	}{
-		{version{5, 5}, false, false, []Way{Fentry, Tracepoint}, nil},
-		{version{5, 10}, true, false, []Way{Fentry, Tracepoint}, nil},
-		{version{6, 1}, false, false, []Way{Fentry, Tracepoint, PerfTracepoint}, nil},
-		{version{6, 12}, false, false, []Way{Fentry, Tracepoint, PerfTracepoint}, nil},
-		{version{6, 12}, true, false, []Way{Tracepoint, PerfTracepoint}, []Way{Fentry}},
-		{version{6, 12}, true, true, []Way{Tracepoint, PerfTracepoint}, nil},
-		{version{6, 18}, true, false, []Way{Kprobe, Tracepoint, PerfTracepoint}, []Way{Fentry}},
-		{version{7, 2}, true, false, []Way{Kprobe, PerfTracepoint}, []Way{Fentry, Tracepoint}},
-		{version{7, 2}, false, false, []Way{Fentry, Kprobe, Tracepoint, PerfTracepoint}, nil},
-		{version{7, 2}, true, true, []Way{PerfTracepoint}, []Way{Tracepoint}},
+		{version{5, 5}, false, false, []AttachMode{Fentry, Tracepoint}, nil},
+		{version{5, 10}, true, false, []AttachMode{Fentry, Tracepoint}, nil},
+		{version{6, 1}, false, false, []AttachMode{Fentry, Tracepoint, PerfTracepoint}, nil},
+		{version{6, 12}, false, false, []AttachMode{Fentry, Tracepoint, PerfTracepoint}, nil},
+		{version{6, 12}, true, false, []AttachMode{Tracepoint, PerfTracepoint}, []AttachMode{Fentry}},
+		{version{6, 12}, true, true, []AttachMode{Tracepoint, PerfTracepoint}, nil},
+		{version{6, 18}, true, false, []AttachMode{Kprobe, Tracepoint, PerfTracepoint}, []AttachMode{Fentry}},
+		{version{7, 2}, true, false, []AttachMode{Kprobe, PerfTracepoint}, []AttachMode{Fentry, Tracepoint}},
+		{version{7, 2}, false, false, []AttachMode{Fentry, Kprobe, Tracepoint, PerfTracepoint}, nil},
+		{version{7, 2}, true, true, []AttachMode{PerfTracepoint}, []AttachMode{Tracepoint}},
 	} {
 		k := kernel{c.kernel, preemption{possible: c.preempts}}
-		chosen, err := chooseWays(AutoWay, k, func() bool { return c.locked })
+		chosen, err := chooseModes(AutoAttach, k, func() bool { return c.locked })
 		if err != nil {
 			t.Fatal(err)
 		}
-		var got []Way
+		var got []AttachMode
 		for _, w := range chosen {
-			if misses := slices.Contains(c.rest, w.way); misses != w.misses(k) {
-				t.Errorf("%+v: %s misses calls: %t", c, w.way, !misses)
+			if misses := slices.Contains(c.rest, w.mode); misses != w.misses(k) {
+				t.Errorf("%+v: %s misses calls: %t", c, w.mode, !misses)
 			}
-			got = append(got, w.way)
+			got = append(got, w.mode)
 		}
 		if want := append(c.exact, c.rest...); !slices.Equal(got, want) {
 			t.Errorf("%+v: chose %v, want %v", c, got, want)
@@ -48,13 +48,13 @@ func TestChooseWays(t *testing.T) {
 }
 
 // What is asked for is taken alone, or refused with the version that has it.
-func TestAskedWay(t *testing.T) {
+func TestAskedMode(t *testing.T) {
 	locked := func() bool { t.Error("asked whether it is locked down"); return true }
-	chosen, err := chooseWays(Kprobe, kernel{release: version{6, 14}}, locked)
-	if err != nil || len(chosen) != 1 || chosen[0].way != Kprobe {
+	chosen, err := chooseModes(Kprobe, kernel{release: version{6, 14}}, locked)
+	if err != nil || len(chosen) != 1 || chosen[0].mode != Kprobe {
 		t.Errorf("%v, %v", chosen, err)
 	}
-	_, err = chooseWays(Kprobe, kernel{release: version{6, 12}}, locked)
+	_, err = chooseModes(Kprobe, kernel{release: version{6, 12}}, locked)
 	if err == nil || err.Error() != "--attach kprobe needs kernel 6.14 or later, this is 6.12" {
 		t.Error(err)
 	}

@@ -206,7 +206,7 @@ func FuzzPerf(f *testing.F) {
 // when much does.
 func TestGather(t *testing.T) {
 	const ms = time.Millisecond
-	tracer, gather := &Tracer{room: 1000}, gatherMin
+	tracer, gather := &Tracer{capacity: 1000}, gatherMin
 	for _, step := range []struct {
 		n    int
 		want time.Duration

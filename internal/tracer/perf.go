@@ -181,7 +181,7 @@ func (c *cpuBuffer) copy(dst []byte, at uint64) {
 }
 
 // arm has nothing to ask for: the kernel rings at half a buffer.
-func (b *perf) arm() (patience time.Duration) { return perfInterval }
+func (b *perf) arm() (maxDelay time.Duration) { return perfInterval }
 
 func (b *perf) disarm() {}
 

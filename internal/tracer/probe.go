@@ -13,10 +13,10 @@ import (
 	"github.com/copenclose/copenclose/internal/kernelfs"
 )
 
-// Ways returns the ways to attach that there are, cheapest first.
-func Ways() (all []Way) {
-	for _, w := range ways {
-		all = append(all, w.way)
+// AttachModes returns the modes of attaching that there are, cheapest first.
+func AttachModes() (all []AttachMode) {
+	for _, m := range modes {
+		all = append(all, m.mode)
 	}
 	return all
 }
@@ -33,15 +33,15 @@ func Release() (release string, err error) {
 }
 
 // Preemption returns whether the kernel can preempt its own code, how that is known,
-// and the ways to attach that miss no call on this kernel, cheapest first.
-func Preemption() (possible bool, because string, exact []Way, err error) {
+// and the modes of attaching that miss no call on this kernel, cheapest first.
+func Preemption() (possible bool, because string, exact []AttachMode, err error) {
 	k, err := runningKernel()
 	if err != nil {
 		return true, "", nil, err
 	}
-	for _, w := range ways {
-		if !k.release.before(w.since) && !w.misses(k) {
-			exact = append(exact, w.way)
+	for _, m := range modes {
+		if !k.release.before(m.since) && !m.misses(k) {
+			exact = append(exact, m.mode)
 		}
 	}
 	return k.preemption.possible, k.preemption.because, exact, nil

@@ -107,7 +107,7 @@ func (r *ring) unwrap(at, size uint64) []byte {
 	return record[:n+copy(record[n:size], r.data)]
 }
 
-func (r *ring) arm() (patience time.Duration) {
+func (r *ring) arm() (maxDelay time.Duration) {
 	atomic.StoreUint32(&r.shared.ReaderWaits, 1)
 	if atomic.LoadUint64(r.producer) != r.read {
 		return 0

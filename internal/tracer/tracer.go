@@ -4,7 +4,7 @@
 // Package tracer puts the programs of package bpf into the kernel and reads
 // what they send. It is the only importer of libbpfgo.
 //
-// The way of an event, from the syscall to the line:
+// How an event gets from the syscall to the line:
 //
 //	syscall returns
 //	   -> program: filter, reserve a record, fill it        (bpf/copenclose.bpf.c)
@@ -13,7 +13,7 @@
 //	   -> one row appended to one byte slice                (internal/output)
 //	   -> one write when the ring was emptied
 //
-// All of it on one goroutine, without an allocation or a copy on the way.
+// All of it on one goroutine, without an allocation or a copy.
 package tracer
 
 import (
@@ -32,8 +32,7 @@ import (
 
 const (
 	// perfInterval is how long a record can stay unseen in a perf buffer, which
-	// rings no doorbell for a single event. What comes within 100 ms, a person
-	// takes for at once.
+	// rings no doorbell for a single event. A delay below 100 ms feels immediate.
 	perfInterval = 90 * time.Millisecond
 	// The reader lets records gather before it looks for more, for it costs more
 	// to wake up than to read some thousands: first for gatherMin, and twice as
@@ -54,7 +53,7 @@ const (
 
 // Config says what to trace and how.
 type Config struct {
-	Way        Way
+	Attach     AttachMode
 	Buffer     BufferKind
 	BufferSize int      // bytes, a power of two; for Perf per CPU
 	Syscalls   []string // names in bpf.Syscalls; none for all
@@ -67,7 +66,7 @@ type Config struct {
 	Log        *log.Logger // libbpf's words and our own; nil for silence
 }
 
-// usesSlots tells whether records of calls are put together in slots: where they have
+// usesSlots reports whether records of calls are put together in slots: where they have
 // details, or details decide whether they are sent.
 func (cfg *Config) usesSlots() bool { return cfg.Details || len(cfg.Filter.Paths) > 0 }
 
@@ -90,14 +89,15 @@ func (cfg *Config) closingSlots() int {
 
 // A Tracer is attached to the kernel. It is a stream.Source.
 type Tracer struct {
-	way    Way
+	mode   AttachMode
 	misses string // why it can miss calls, "" if it cannot
 	kind   BufferKind
 	object *object
 	buffer buffer
 	poll   *poll
-	room   int // events for which the buffer has room, one with the next
-	unread atomic.Uint64
+	// capacity is how many records of usualRecord the buffer holds.
+	capacity int
+	unread   atomic.Uint64
 }
 
 // buffer is where the kernel leaves records for us.
@@ -107,14 +107,14 @@ type buffer interface {
 	drain(event func(*bpf.Record) error) (n int, err error)
 	// arm asks for a wakeup at the next record, and returns how long one can stay
 	// unseen all the same; 0 when one is there already.
-	arm() (patience time.Duration)
+	arm() (maxDelay time.Duration)
 	disarm()
 	close()
 }
 
-// New loads and attaches the programs. From then on news of cgroups is recorded,
-// and events from Start on. Where Config leaves the choice, what the kernel refuses
-// is tried the other way.
+// New loads and attaches the programs. From then on created and removed cgroups are
+// recorded, and calls from Start on. Where Config leaves the choice, and the kernel
+// refuses a mode of attaching, the next one is tried.
 func New(cfg Config) (*Tracer, error) {
 	k, err := checkKernel()
 	if err != nil {
@@ -129,23 +129,23 @@ func New(cfg Config) (*Tracer, error) {
 		cfg.Buffer = bestBuffer()
 	}
 	cfg.Log.Printf("the kernel can preempt its own code: %t, because %s", k.preemption.possible, k.preemption.because)
-	ways, err := chooseWays(cfg.Way, k, refusesFentry)
+	modes, err := chooseModes(cfg.Attach, k, refusesFentry)
 	if err != nil {
 		return nil, err
 	}
 	var refused error
-	for _, w := range ways {
-		cfg.Log.Printf("%s: trying it; on this kernel it can miss calls: %t", w.way, w.misses(k))
-		t, err := attach(cfg, w.way)
+	for _, m := range modes {
+		cfg.Log.Printf("%s: trying it; on this kernel it can miss calls: %t", m.mode, m.misses(k))
+		t, err := attach(cfg, m.mode)
 		if err == nil {
-			if w.misses(k) {
+			if m.misses(k) {
 				t.misses = k.preemption.because
 			}
 			trim()
 			return t, nil
 		}
-		cfg.Log.Printf("%s: %v", w.way, err)
-		err = fmt.Errorf("%s: %w", w.way, err)
+		cfg.Log.Printf("%s: %v", m.mode, err)
+		err = fmt.Errorf("%s: %w", m.mode, err)
 		if refused != nil {
 			err = fmt.Errorf("%w; %w", refused, err)
 		}
@@ -155,8 +155,8 @@ func New(cfg Config) (*Tracer, error) {
 }
 
 // attach takes the phases in libbpf's order: open, configure, load, attach.
-func attach(cfg Config, way Way) (_ *Tracer, err error) {
-	t := &Tracer{way: way, kind: cfg.Buffer, room: cfg.BufferSize / usualRecord}
+func attach(cfg Config, mode AttachMode) (_ *Tracer, err error) {
+	t := &Tracer{mode: mode, kind: cfg.Buffer, capacity: cfg.BufferSize / usualRecord}
 	defer func() {
 		if err != nil {
 			t.Close()
@@ -166,7 +166,7 @@ func attach(cfg Config, way Way) (_ *Tracer, err error) {
 	if t.object, err = openObject(); err != nil {
 		return nil, err
 	}
-	if err = t.object.configure(cfg, way); err != nil {
+	if err = t.object.configure(cfg, mode); err != nil {
 		return nil, err
 	}
 	if err = t.object.load(cfg); err != nil {
@@ -209,10 +209,10 @@ func openBuffer(cfg Config, o *object, p *poll) (buffer, error) {
 	return openRing(o, cfg.BufferSize, p)
 }
 
-// Way is how the programs are attached, never AutoWay.
-func (t *Tracer) Way() Way { return t.way }
+// AttachMode is how the programs are attached, never AutoAttach.
+func (t *Tracer) AttachMode() AttachMode { return t.mode }
 
-// Misses is why this way can miss calls on this kernel, "" if it cannot.
+// Misses is why this mode can miss calls on this kernel, "" if it cannot.
 func (t *Tracer) Misses() string { return t.misses }
 
 // Buffer is what carries the records, never AutoBuffer.
@@ -237,7 +237,7 @@ func (t *Tracer) Run(ctx context.Context, to stream.Records) error {
 	for ctx.Err() == nil {
 		n, err := t.drain(to)
 		if err != nil {
-			return t.abandon(err)
+			return t.stopEarly(err)
 		}
 		gather = t.gather(gather, n)
 		timeout := gather
@@ -250,13 +250,13 @@ func (t *Tracer) Run(ctx context.Context, to stream.Records) error {
 			err = unix.EPIPE
 		}
 		if err != nil {
-			return t.abandon(err)
+			return t.stopEarly(err)
 		}
 	}
 
-	t.object.detach()
-	_, err := t.drain(to)
-	return err
+	err := t.object.detach()
+	_, drainErr := t.drain(to)
+	return errors.Join(err, drainErr)
 }
 
 // usualRecord is what a record with details takes.
@@ -267,9 +267,9 @@ func (t *Tracer) gather(before time.Duration, n int) time.Duration {
 	switch {
 	case n == 0:
 		return gatherMin
-	case n < t.room/8:
+	case n < t.capacity/8:
 		return min(2*before, gatherMax)
-	case n > t.room/4:
+	case n > t.capacity/4:
 		return max(before/2, gatherMin)
 	}
 	return before
@@ -283,9 +283,9 @@ func (t *Tracer) drain(to stream.Records) (int, error) {
 	return n, err
 }
 
-// abandon ends the tracing with records unread.
-func (t *Tracer) abandon(err error) error {
-	t.object.detach()
+// stopEarly ends the tracing with records unread, because of err.
+func (t *Tracer) stopEarly(err error) error {
+	err = errors.Join(err, t.object.detach())
 	_, _ = t.buffer.drain(func(r *bpf.Record) error {
 		if r.Kind == bpf.Call {
 			t.unread.Add(1)
