@@ -43,6 +43,7 @@ func TestRefusals(t *testing.T) {
 			"mount -t tmpfs none /sys/kernel/btf && echo BTF >/sys/kernel/btf/vmlinux && exec " + copenclose}, 0, 1, "/sys/kernel/btf/vmlinux is not BTF"},
 		{"no /proc", []string{"unshare", "--mount", "sh", "-c",
 			"mount -t tmpfs none /proc && exec " + copenclose}, 0, 1, "/proc is not mounted"},
+		{"closed stdout", []string{"sh", "-c", "exec " + copenclose + " >&-"}, 0, 1, "write to stdout: bad file descriptor"},
 		{"little address space", []string{"sh", "-c", "ulimit -v 500000 && exec " + copenclose}, 0, 1, "ulimit -v unlimited"},
 		{"one capability", []string{"setpriv", "--bounding-set", "-perfmon,-sys_admin", copenclose}, 0, 1, "without CAP_PERFMON: "},
 		{"perf buffers beyond the limit", []string{"setpriv", "--bounding-set", "-ipc_lock,-sys_resource", "sh", "-c",

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -329,6 +330,27 @@ func TestClosedBeforeTheHeader(t *testing.T) {
 	write.Close()
 	if err != nil || said.Len() > 0 {
 		t.Errorf("ended with %v\n%s", err, &said)
+	}
+}
+
+// Of a full disk as many events are shown as lines are whole in the file.
+func TestFullDisk(t *testing.T) {
+	busyHost(t)
+	const onSmallDisk = `mount -t tmpfs -o size=1M none "$1" && { "$0" -o wide >"$1/lines"; cat "$1/lines"; }`
+	var said strings.Builder
+	cmd := exec.Command("unshare", "--mount", "sh", "-c", onSmallDisk, copenclose, t.TempDir())
+	cmd.Stderr = &said
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := summaryLine.FindStringSubmatch(said.String())
+	if m == nil || !strings.Contains(said.String(), "no space left on device") {
+		t.Fatalf("it said\n%s", &said)
+	}
+	lines := strings.Count(string(out), "\n") - 1 // without the header
+	if strconv.Itoa(lines) != m[1] || lines < 1000 || m[5] == "" {
+		t.Errorf("%d lines are in the file, of %d bytes\n%s", lines, len(out), &said)
 	}
 }
 

@@ -12,7 +12,9 @@ import (
 	"slices"
 
 	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
 
+	"github.com/copenclose/copenclose/internal/inherited"
 	"github.com/copenclose/copenclose/internal/privilege"
 	"github.com/copenclose/copenclose/internal/tracer"
 )
@@ -75,6 +77,10 @@ func Main(args []string, build Build) (status int) {
 		stderr: os.Stderr,
 		attach: func(cfg tracer.Config) (kernel, error) { return tracer.New(cfg) },
 		drop:   privilege.Drop,
+	}
+	if !inherited.Stdout() {
+		fmt.Fprintln(t.stderr, "copenclose: write to stdout:", unix.EBADF)
+		return exitFailed
 	}
 	return t.main(args[1:])
 }
