@@ -110,6 +110,26 @@ func TestPodman(t *testing.T) {
 			}
 		}
 	})
+	// Its events follow what it was asked, through the same socket.
+	t.Run("renamed", func(t *testing.T) {
+		servePodman(t)
+		table, chosen := newLines(), newLines()
+		r := startTo(t, table, "-I", "-o", "wide")
+		c := startTo(t, chosen, "-c", "ct-renamed", "-o", "wide")
+		requestPodman(t, servers[0])
+		table.await(t, podmanRow(servers[0], names[0]))
+		podman(t, "rename", names[0], "ct-renamed")
+		for _, l := range []*lines{table, chosen} {
+			for deadline := time.Now().Add(patience); !podmanRow(servers[0], "ct-renamed").MatchString(l.String()); {
+				if time.Now().After(deadline) {
+					t.Fatalf("the new name does not come\n%s", r.stderr)
+				}
+				requestPodman(t, servers[0])
+			}
+		}
+		r.stop()
+		c.stop()
+	})
 }
 
 // requestPodman has a server accept, open and close. A worker's first accept4 was

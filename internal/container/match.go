@@ -17,8 +17,7 @@ const shortestID = 4
 // Match makes a test of patterns, each a comma list. A pattern is a glob like
 // path.Match's for the name, the hostname, the image, the pod or namespace/pod, or the
 // label, or else the first digits of the id. Images are also known without registry,
-// tag or digest. What runs in a container is chosen with it, and also by the id of the
-// container that it runs in there.
+// tag or digest. What runs in a container is chosen with it, or by the label of both.
 //
 // A pattern after ! leaves out; without any other pattern all the rest is in. It is not
 // for the hostname, nor for what a container has inside: these a container can choose,
@@ -42,13 +41,13 @@ func Match(patterns []string) (func(*Container) bool, error) {
 		}
 	}
 	return func(c *Container) bool {
-		return c != nil && (len(in) == 0 || isAny(c, in, c.Hostname, c.Label, c.Inner)) && !isAny(c, out)
+		return c != nil && (len(in) == 0 || isAny(c, in, c.Hostname, c.Label)) && !isAny(c, out)
 	}, nil
 }
 
 // isAny reports whether one of the patterns is for c, or for what else it is called.
 func isAny(c *Container, patterns []string, others ...string) bool {
-	called := append(others, c.Name, label(c), c.ID)
+	called := append(others, c.Name, label(c))
 	if c.Pod != "" {
 		called = append(called, c.Pod, c.Namespace+"/"+c.Pod)
 	}
@@ -56,9 +55,11 @@ func isAny(c *Container, patterns []string, others ...string) bool {
 		called = append(called, imageNames(c.Image)...)
 	}
 	for _, p := range patterns {
-		isID := len(p) >= shortestID && runtime.IsHex(p)
+		if ok, _ := path.Match(p, c.ID); ok || len(p) >= shortestID && runtime.IsHex(p) && strings.HasPrefix(c.ID, p) {
+			return true
+		}
 		for _, name := range called {
-			if ok, _ := path.Match(p, name); name != "" && (ok || isID && runtime.IsID(name) && strings.HasPrefix(name, p)) {
+			if ok, _ := path.Match(p, name); ok && name != "" {
 				return true
 			}
 		}

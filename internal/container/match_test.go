@@ -58,11 +58,11 @@ func TestMatch(t *testing.T) {
 		}
 	}
 
-	// What a container has inside chooses it, and never leaves it out.
+	// What a container has inside is chosen together with it, and never leaves it out.
 	inside := *web
 	inside.Inner, inside.InnerRuntime, inside.Label = pod.ID, "containerd", "web-1/80d85a3a585f"
 	for pattern, want := range map[string]bool{
-		"web-1": true, "80d85a3a*": true, "80d8": true, "web-1/80d*": true, "other": false,
+		"web-1": true, "80d85a3a*": false, "80d8": false, "web-1/80d*": true, "other": false,
 		"!web-1": false, "!80d8": true, "!80d85a3a*": true, "!web-1/*": true, "!front": true, "!nginx": false, "web*,!front": true,
 	} {
 		match, err := Match([]string{pattern})

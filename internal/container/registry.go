@@ -317,7 +317,7 @@ func (r *Registry) existing(id string, madeBy owner.ID) (found []*liveContainer)
 	return found
 }
 
-// List returns the containers that run, ordered by label.
+// List returns the containers that run, with those inside, ordered by label.
 func (r *Registry) List() (list []*Container) {
 	type listed struct {
 		path string
@@ -327,20 +327,20 @@ func (r *Registry) List() (list []*Container) {
 	r.mu.Lock()
 	for _, c := range r.table.containers {
 		for _, v := range c.views {
-			path := v.inner.Path
-			if path == "" {
-				path = c.Path
+			shown, path := *v.now.Load(), c.Path
+			if v.inner.ID != "" {
+				// These are of the outer one.
+				path, shown.Hostname, shown.CgroupID = v.inner.Path, "", 0
 			}
-			running = append(running, listed{path, v.now.Load()})
+			running = append(running, listed{path, &shown})
 		}
 	}
 	r.mu.Unlock()
 
 	for _, l := range running {
 		if r.tree.Has(l.path) {
-			c := *l.Container
-			c.PID = r.tree.FirstProcess(l.path)
-			list = append(list, &c)
+			l.PID = r.tree.FirstProcess(l.path)
+			list = append(list, l.Container)
 		}
 	}
 	slices.SortFunc(list, func(a, b *Container) int {

@@ -26,7 +26,7 @@ type containerField struct {
 var containerFields = []containerField{
 	{name: "id", about: "64 hex digits, or the name where the runtime gives no id", kind: Text, ofEvent: true,
 		value: func(c *stream.Container) Value { return textOf(c.ID) },
-		cell:  func(c *stream.Container) Value { return textOf(shortID(c.ID)) }},
+		cell:  func(c *stream.Container) Value { return textOf(idCell(c)) }},
 	{name: "name", about: "as people know it", kind: Text, ofEvent: true,
 		value: func(c *stream.Container) Value { return textOf(c.Name) }},
 	{name: "image", about: "as it was asked for, or as the runtime names it", kind: Text, ofEvent: true,
@@ -49,6 +49,10 @@ var containerFields = []containerField{
 		value: func(c *stream.Container) Value { return textOf(c.Namespace) }},
 	{name: "qos", about: "guaranteed, burstable or besteffort, of a Kubernetes pod", kind: Symbol, onlyObject: true,
 		value: func(c *stream.Container) Value { return symbol(c.QoS) }},
+	{name: "inner", about: "the container that it runs inside, by id or name, as its cgroups are called", kind: Text, ofEvent: true, onlyObject: true,
+		value: func(c *stream.Container) Value { return textOf(c.Inner) }},
+	{name: "inner_runtime", about: "runtime of inner", kind: Symbol, ofEvent: true, onlyObject: true,
+		value: func(c *stream.Container) Value { return symbol(c.InnerRuntime) }},
 }
 
 // unlessZero returns n, None for 0, which stands for not known.
@@ -68,6 +72,14 @@ func shortID(id string) string {
 		return id[:idDigits]
 	}
 	return id
+}
+
+// idCell returns the id for people, behind a slash that of the container inside.
+func idCell(c *stream.Container) string {
+	if c.Inner == "" {
+		return shortID(c.ID)
+	}
+	return shortID(c.ID) + "/" + shortID(c.Inner)
 }
 
 // shortImage returns an image without most digits of its digest.

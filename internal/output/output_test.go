@@ -258,6 +258,7 @@ var listed = []*stream.Container{
 		Hostname: "shop-frontend-7f9c6b8d4-x2x7q", CgroupID: 1, Pod: "shop-frontend-7f9c6b8d4-x2x7q", PodUID: "5ae1a1a5", Namespace: "shop", QoS: "burstable",
 	},
 	{ID: "a b", Name: hostile, Runtime: "lxc", Hostname: strings.Repeat("h", 64)},
+	{ID: strings.Repeat("6643ca763e3e", 5) + "6643", Name: "web-1", Runtime: "docker", Inner: strings.Repeat("0123456789abcdef", 4), InnerRuntime: "containerd"},
 }
 
 func TestList(t *testing.T) {
