@@ -50,6 +50,10 @@ const (
 	PathsMap        = "paths"
 	CgroupsMap      = "cgroups"
 	VerdictsMap     = "verdicts"
+	TotalsMap       = "totals"
+	OtherTotalsMap  = "other_totals"
+	ExecutablesMap  = "executables"
+	SamplersMap     = "samplers"
 )
 
 // The programs in Object that are not named after a syscall.

@@ -28,7 +28,13 @@ type Config struct {
 	WantLatency   bool
 	WantFile      bool // of opens, also the file's own path
 	UseRingBuffer bool
-	_             [3]uint8
+
+	// See totals.h.
+	Counting     bool
+	CountUsers   bool // by user, too
+	_            uint8
+	SamplesMax   uint32 // calls that a CPU samples in a slice of time; 0 for none
+	SliceJiffies uint32
 }
 
 // ConfigVariable is the variable in Object that a Config is written to.

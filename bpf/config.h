@@ -30,7 +30,13 @@ struct config {
 	bool want_latency;
 	bool want_file; /* of opens, also the file's own path */
 	bool use_ring_buffer;
-	__u8 reserved[3];
+
+	/* See totals.h. */
+	bool counting;
+	bool count_users; /* by user, too */
+	__u8 reserved;
+	__u32 samples_max; /* calls that a CPU samples in a slice of time; 0 for none */
+	__u32 slice_jiffies;
 };
 
 const volatile struct config cfg;

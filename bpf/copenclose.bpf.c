@@ -29,6 +29,8 @@ const enum kind kind_in_btf SEC(".rodata");
 const enum flag flag_in_btf SEC(".rodata");
 const enum part part_in_btf SEC(".rodata");
 const enum verdict verdict_in_btf SEC(".rodata");
+const struct total *const total_in_btf SEC(".rodata");
+const struct sampled *const sampled_in_btf SEC(".rodata");
 
 /*
  * fentry: a program on each handler. Handlers of 32-bit programs are functions of

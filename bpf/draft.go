@@ -14,6 +14,8 @@ type Draft struct {
 	Event
 	Comm     string // at most 16 bytes
 	Hostname string // at most 64 bytes
+	// Sampled is nil but where calls are counted.
+	Sampled *Sampled
 	// Details is nil for a record that has none; then nothing below is in it.
 	Details     *Details
 	Given, Name []byte
@@ -31,6 +33,9 @@ func (d *Draft) Append(b []byte) []byte {
 	event := d.Event
 	copy(event.comm[:], d.Comm)
 	copy(event.hostname[:], d.Hostname)
+	if d.Sampled != nil {
+		*(*Sampled)(unsafe.Pointer(&event.hostname)) = *d.Sampled
+	}
 	event.Flags &^= HasDetails
 	if d.Details != nil {
 		event.Flags |= HasDetails

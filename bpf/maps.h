@@ -43,6 +43,8 @@ struct {
 
 /* Whether calls have slots; without them, only cgroups that are made and removed. */
 #define USES_SLOTS (cfg.want_details || cfg.only_paths)
+/* Whether there are slots for an instant that describe something. */
+#define DESCRIBES (USES_SLOTS || cfg.counting)
 
 struct slot {
 	struct event event;
@@ -82,7 +84,7 @@ struct {
  */
 static __always_inline struct slot *slot_of(__u32 number)
 {
-	return USES_SLOTS ? bpf_map_lookup_elem(&slots, &number) : NULL;
+	return DESCRIBES ? bpf_map_lookup_elem(&slots, &number) : NULL;
 }
 
 struct {

@@ -176,6 +176,51 @@ struct counters {
 	__u64 unfollowed; /* children that found no room in the map ids */
 };
 
+/* An executable file; its numbers are 0 for a thread of the kernel. */
+struct executable {
+	__u64 inode;
+	__u32 device; /* of its file system, as the kernel has it */
+	__u32 reserved;
+};
+
+/* What calls are counted by. */
+struct total_key {
+	struct executable executable;
+	__u64 cgroup_id; /* in the v2 hierarchy */
+	__u32 uid;	 /* in the initial user namespace; 0 where users are not counted */
+	__u16 error;	 /* errno, 0 of a call that did not fail */
+	__u8 syscall;	 /* enum syscall */
+	__u8 flags;	 /* enum flag, but for FLAG_DETAILS */
+};
+
+/*
+ * Per CPU, like what it counts; the reader adds them up. Counter i of latencies has the
+ * calls that took from 2 to the power of LATENCY_SHIFT + i ns up to twice that; the
+ * first also those that took less, and the last those that took more.
+ */
+#define LATENCY_SHIFT 8
+#define LATENCIES 28
+
+struct total {
+	__u64 calls;
+	__u64 latencies[LATENCIES];
+};
+
+/* The path up to the root of who runs it, as struct details and its text have it. */
+#define EXECUTABLE_PATH_MAX 252
+
+struct executable_path {
+	__u32 text_len; /* of the path, also where that is cut */
+	char text[EXECUTABLE_PATH_MAX];
+};
+
+/* A record of a call that was also counted has this as its hostname. */
+struct sampled {
+	struct executable executable;
+	__u32 weight; /* for how many calls of its like it stands */
+	__u32 reserved;
+};
+
 /* A key of the map ids: one entry of a filter's list. */
 enum id_kind {
 	ID_PID,

@@ -44,6 +44,7 @@ func TestViewsMatchObject(t *testing.T) {
 	for name, view := range map[string]any{
 		"event": Event{}, "details": Details{}, "socket_part": Socket{}, "address": address{}, "shared": Shared{}, "counters": Counters{},
 		"id": ID{}, "comm_prefix": CommPrefix{}, "path_prefix": PathPrefix{}, "verdict_set": VerdictSet{}, "config": Config{},
+		"executable": Executable{}, "total_key": TotalKey{}, "total": Total{}, "executable_path": ExecutablePath{}, "sampled": Sampled{},
 	} {
 		viewMatches(t, spec, name, view)
 	}

@@ -12,6 +12,7 @@
 #include "filter.h"
 #include "interrupted.h"
 #include "slots.h"
+#include "totals.h"
 
 /* What is done with a call when it is entered, when it returns, and when it ends. */
 
@@ -51,6 +52,8 @@ static __always_inline void ended(void *ctx, struct call *call, struct slot *slo
 		count(filtered);
 		if (slot)
 			give_back_slot(slot);
+	} else if (cfg.counting) {
+		count_call(ctx, call, slot, entry_time);
 	} else if (USES_SLOTS) {
 		send_with_slot(ctx, call, slot, entry_time);
 	} else {
@@ -60,11 +63,14 @@ static __always_inline void ended(void *ctx, struct call *call, struct slot *slo
 		send_outcome(ctx, outcome);
 }
 
-static __always_inline void send_left(void *ctx, const struct call *call,
-				      const struct interrupted *noted)
+static __always_inline void send_left(void *ctx, struct call *call, const struct interrupted *noted)
 {
 	struct slot *slot;
 
+	if (cfg.counting) {
+		count_call(ctx, call, NULL, noted->time);
+		return;
+	}
 	if (!cfg.want_details) {
 		send_event(ctx, call);
 		return;

@@ -41,6 +41,10 @@ func (o *object) chooseMaps(cfg Config) error {
 		{bpf.PathsMap, len(cfg.Filter.Paths) > 0, 0},
 		{bpf.CgroupsMap, len(cfg.Filter.Cgroups) > 0, 0},
 		{bpf.VerdictsMap, cfg.Filter.usesVerdicts(), 0},
+		{bpf.TotalsMap, cfg.Counting != nil, 0},
+		{bpf.OtherTotalsMap, cfg.Counting != nil, 0},
+		{bpf.ExecutablesMap, cfg.Counting != nil, 0},
+		{bpf.SamplersMap, cfg.Counting != nil && cfg.Counting.Samples > 0, 0},
 	} {
 		bpfMap, err := o.module.GetMap(m.name)
 		if err == nil && !m.wanted {

@@ -30,6 +30,7 @@ type object struct {
 	syscalls uint64 // a bit for each index of bpf.Syscalls that is traced
 	shared   *bpf.Shared
 	verdicts verdicts
+	totals   totalsLayout // where calls are counted
 	mappings [][]byte
 	waiter   *waiter // nil before load
 }
@@ -69,6 +70,9 @@ func (o *object) configure(cfg Config, mode AttachMode) error {
 		UseRingBuffer: cfg.Buffer == Ring,
 	}
 	cfg.Filter.configure(&constants)
+	if err := o.configureCounting(cfg, &constants); err != nil {
+		return err
+	}
 	if err := o.module.InitGlobalVariable(bpf.ConfigVariable, constants); err != nil {
 		return fmt.Errorf("set the constants: %w", err)
 	}

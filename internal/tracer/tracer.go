@@ -63,6 +63,7 @@ type Config struct {
 	File       bool     // and of opens also the absolute path of the file
 	Filter     Filter
 	Cgroups    bool        // tell the Sink of cgroups that are made and removed
+	Counting   *Counting   // count calls in the kernel; nil to record them
 	Log        *log.Logger // libbpf's words and our own; nil for silence
 }
 
@@ -73,7 +74,7 @@ func (cfg *Config) usesSlots() bool { return cfg.Details || len(cfg.Filter.Paths
 // freeSlots is how many slots there must be for an instant: a program can interrupt
 // another one on each CPU.
 func (cfg *Config) freeSlots(cpus int) int {
-	if !cfg.usesSlots() && !cfg.Cgroups {
+	if !cfg.usesSlots() && !cfg.Cgroups && cfg.Counting == nil {
 		return 0
 	}
 	return max(bpf.FreeSlots, 2*cpus)
