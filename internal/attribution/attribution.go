@@ -153,7 +153,7 @@ func (a *Attributor) Record(r *bpf.Record) error {
 		return a.sink.Event(&a.event)
 	}
 	c, known := a.registry.Lookup(r.CgroupID)
-	if !a.shows(r, c, known) {
+	if !a.shows(r.Flags, c, known) {
 		a.filtered.Add(1)
 		return nil
 	}
@@ -164,9 +164,19 @@ func (a *Attributor) Record(r *bpf.Record) error {
 	return a.sink.Event(&a.event)
 }
 
-// shows reports whether an event of c, nil for the host, is to be shown.
-func (a *Attributor) shows(r *bpf.Record, c *stream.Container, known bool) bool {
-	if a.ignoreHost && r.Flags&bpf.InInitialPIDNS != 0 && known && c == nil {
+// Find returns the container of a cgroup, nil for the host, and whether calls from
+// there with these flags are to be shown. It must not be called while Record is.
+func (a *Attributor) Find(cgroup uint64, flags bpf.Flags) (c *stream.Container, show bool) {
+	if a.registry == nil {
+		return stream.Unknown, true
+	}
+	c, known := a.registry.Lookup(cgroup)
+	return shown(c, known), a.shows(flags, c, known)
+}
+
+// shows reports whether calls of c, nil for the host, are to be shown.
+func (a *Attributor) shows(flags bpf.Flags, c *stream.Container, known bool) bool {
+	if a.ignoreHost && flags&bpf.InInitialPIDNS != 0 && known && c == nil {
 		return false
 	}
 	if c == nil {

@@ -151,6 +151,7 @@ func (t *tool) run(args []string) error {
 func (t *tool) commands() []*cli.Command {
 	commands := []*cli.Command{
 		t.traceCommand(),
+		t.summaryCommand(),
 		t.containersCommand(),
 		t.doctorCommand(),
 		t.fdsCommand(),

@@ -22,20 +22,22 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/copenclose/copenclose/bpf"
+	"github.com/copenclose/copenclose/internal/counting"
 	"github.com/copenclose/copenclose/internal/stream"
 	"github.com/copenclose/copenclose/internal/tracer"
 )
 
 // stub is a kernel that sends what a test says.
 type stub struct {
-	cfg       tracer.Config
-	attachErr error
-	startErr  error
-	misses    string
-	during    func(ctx context.Context, to stream.Records) error // nil waits for the end
-	counts    stream.Counts
-	countsErr error
-	closed    bool
+	counting.Source // nil but where calls are counted
+	cfg             tracer.Config
+	attachErr       error
+	startErr        error
+	misses          string
+	during          func(ctx context.Context, to stream.Records) error // nil waits for the end
+	counts          stream.Counts
+	countsErr       error
+	closed          bool
 }
 
 func (s *stub) attach(cfg tracer.Config) (kernel, error) {

@@ -21,6 +21,7 @@ func TestHelp(t *testing.T) {
 		"containers-help": {"containers", "--help"},
 		"doctor-help":     {"doctor", "--help"},
 		"fds-help":        {"fds", "--help"},
+		"summary-help":    {"summary", "--help"},
 	} {
 		r := run(t, nil, args...)
 		if r.status != 0 || r.stderr != "" {

@@ -150,11 +150,16 @@ type Until struct {
 
 // Flags returns the flags that set u.
 func (u *Until) Flags() []cli.Flag {
-	until := category("When to stop")
 	return []cli.Flag{
-		until.value(&u.Duration, "duration", "d", "`TIME`: after a time like 10s or 5m; a bare number is seconds"),
-		until.value(&u.Count, "count", "", "`N`: after N events were shown"),
+		u.durationFlag(),
+		whenToStop.value(&u.Count, "count", "", "`N`: after N events were shown"),
 	}
+}
+
+const whenToStop category = "When to stop"
+
+func (u *Until) durationFlag() cli.Flag {
+	return whenToStop.value(&u.Duration, "duration", "d", "`TIME`: after a time like 10s or 5m; a bare number is seconds")
 }
 
 // Kernel says how the trace is made.

@@ -17,6 +17,7 @@ import (
 	"github.com/copenclose/copenclose/internal/attribution"
 	"github.com/copenclose/copenclose/internal/cgroup"
 	"github.com/copenclose/copenclose/internal/command"
+	"github.com/copenclose/copenclose/internal/counting"
 	"github.com/copenclose/copenclose/internal/doctor"
 	"github.com/copenclose/copenclose/internal/option"
 	"github.com/copenclose/copenclose/internal/privilege"
@@ -28,6 +29,7 @@ import (
 type kernel interface {
 	stream.Source
 	attribution.Verdicts
+	counting.Source
 	Start() error
 	AttachMode() tracer.AttachMode
 	Misses() string
@@ -50,7 +52,8 @@ type session struct {
 	remark     *log.Logger
 	kernel     kernel
 	attributor *attribution.Attributor
-	atEnd      func() // called when the trace is to end, also by itself
+	atEnd      func()         // called when the trace is to end, also by itself
+	records    stream.Records // what the kernel's records go to
 }
 
 // newSession finds out what is wrong with the command line before anything is done.
@@ -152,6 +155,7 @@ func (s *session) load() error {
 // attribute puts the attribution between the kernel and the sink.
 func (s *session) attribute() (err error) {
 	s.attributor = attribution.Pass(s.sink)
+	defer func() { s.records = s.attributor }()
 	if !s.tracer.Cgroups {
 		return nil
 	}
@@ -212,7 +216,7 @@ func (s *session) run(ctx context.Context) error {
 	s.dropPrivileges()
 	s.kernel.WakeOn(int(s.tool.stdout.Fd()))
 	defer every(time.Second, s.warnOfLosses())()
-	return s.kernel.Run(ctx, s.attributor)
+	return s.kernel.Run(ctx, s.records)
 }
 
 // dropPrivileges gives up what the trace does not need from now on. The command has

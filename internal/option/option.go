@@ -54,7 +54,7 @@ func (n *Count) Set(s string) error {
 	parsed, err := strconv.ParseUint(s, 10, 64)
 	switch {
 	case err != nil:
-		return errors.New("not a number of events")
+		return errors.New("not a number")
 	case parsed == 0:
 		return errNotPositive
 	}

@@ -50,6 +50,8 @@ const (
 	widePID    = "copenclose -o wide -p OTHER"
 	oursPerf   = "copenclose --buffer perf"
 	toDevNull  = "copenclose >/dev/null"
+	counted    = "copenclose summary"
+	countedLat = "copenclose summary --latency"
 	opensnoop  = "opensnoop"
 	ourComm    = "generator"
 	itsPathEnd = "/dev/null"
@@ -66,6 +68,8 @@ func subjects(s settings) (chosen []subject) {
 		product(oursJSON, 2, "-o", "json"),
 		product(oursPerf, 2, "--buffer", "perf"),
 		product(toDevNull, 0),
+		product(counted, 0, "summary"),
+		product(countedLat, 0, "summary", "--latency"),
 		product(ringAlone, 2),
 		product(notCalled, 0, "-s", "creat"),
 		product(hostLeft, 0, "-I"),

@@ -33,6 +33,8 @@ func printTargets(w io.Writer, s settings, m *measured, a alone) error {
 		{"CPU per event, table", 150, m.middle(ours, cpu), " ns", false},
 		{"CPU per event, wide", 250, m.middle(oursWide, cpu), " ns", false},
 		{"CPU per event, json", 300, m.middle(oursJSON, cpu), " ns", false},
+		{"a counted call's time in programs, as a part of a streamed row's", 0.6, inside(counted) / inside(ours), "", false},
+		{"start to attached, summary", 250, m.middle(counted, startup), " ms", false},
 		{fmt.Sprintf("events lost of %d", a.long.made), 0, float64(a.long.made - a.long.seen), "", a.long.made == 0},
 		{"call left out by -I, more than one the program returns from at once", 60, inside(hostLeft) - inside(notCalled), " ns", false},
 		{"call left out by -p, more than one the program returns from at once", 60, inside(othersPID) - inside(notCalled), " ns", false},

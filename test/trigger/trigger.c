@@ -153,6 +153,17 @@ static void pairs(long n)
 	}
 }
 
+/* Calls that succeed and calls that fail in three ways, each n times. */
+static void mix(long n)
+{
+	for (long i = 0; i < n; i++) {
+		syscall(SYS_openat, AT_FDCWD, "/nonexistent", O_RDONLY);
+		syscall(SYS_openat, AT_FDCWD, "/dev/null/below", O_RDONLY);
+		syscall(SYS_close, -1);
+	}
+	pairs(n);
+}
+
 /*
  * Some processes of one CPU make pairs at the same time, so that one is preempted
  * wherever the kernel can be.
@@ -232,12 +243,13 @@ static int run_subject(const char *name, const char *dir)
 
 static void usage(void)
 {
-	fprintf(stderr, "usage: trigger [hostname NAME] calls | int80 | pairs N | busy |\n"
-			"       crowd PROCESSES N | hang THREADS MILLISECONDS | unix SOCKET |\n"
-			"       sockets | connects | seccomp | (details | signals | closes | paths "
-			"| holds |\n"
-			"       holds-without-leader) DIR | holds-many N |\n"
-			"       leaks (sockets | dup | nothing) MILLISECONDS\n");
+	fprintf(stderr,
+		"usage: trigger [hostname NAME] calls | int80 | pairs N | busy |\n"
+		"       crowd PROCESSES N | mix N | hang THREADS MILLISECONDS | unix SOCKET |\n"
+		"       sockets | connects | seccomp | (details | signals | closes | paths "
+		"| holds |\n"
+		"       holds-without-leader) DIR | holds-many N |\n"
+		"       leaks (sockets | dup | nothing) MILLISECONDS\n");
 	exit(2);
 }
 
@@ -264,6 +276,8 @@ int main(int argc, char **argv)
 #endif
 	} else if (!strcmp(what, "pairs") && argc > 2) {
 		pairs(atol(argv[2]));
+	} else if (!strcmp(what, "mix") && argc > 2) {
+		mix(atol(argv[2]));
 	} else if (!strcmp(what, "crowd") && argc > 3) {
 		crowd(atoi(argv[2]), atol(argv[3]));
 	} else if (!strcmp(what, "unix") && argc > 2) {
