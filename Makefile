@@ -25,8 +25,8 @@ include vmlinux/vmlinux.mk
 include bpf/bpf.mk
 include test/test.mk
 include $(wildcard test/*/*.mk)
-include $(wildcard packaging/packaging.mk)
 include packaging/inventory/inventory.mk
+include $(wildcard packaging/packaging.mk)
 
 export CGO_ENABLED := 1
 export CGO_CFLAGS  := -I$(CURDIR)/$(LIBBPF_DIR)/include $(SYSROOT_CFLAGS)

@@ -1,12 +1,71 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: The copenclose authors
 
-# What is handed to users: packages, image, licences, manual.
+# What is handed to users: packages and a release, and the tests of them.
+
+##@ Packages
+
+NFPM := build/tools/nfpm
+
+# The last that the Go proxy has whole.
+$(NFPM): packaging/packaging.mk
+	@echo '  TOOL     $@'
+	$(Q)GOBIN=$(CURDIR)/$(@D) GOFLAGS= CGO_ENABLED=0 $(GO) install github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.43.0
+	$(Q)touch $@
+
+PACKAGES := build/packages
+STAGE    := build/$(FOREIGN)stage
+rpm_arch := $(patsubst amd64,x86_64,$(patsubst arm64,aarch64,$(GOARCH)))
+DEB      := $(PACKAGES)/copenclose_$(VERSION)_$(GOARCH).deb
+RPM      := $(PACKAGES)/copenclose-$(VERSION)-1.$(rpm_arch).rpm
+APK      := $(PACKAGES)/copenclose_$(VERSION)_$(rpm_arch).apk
+
+# The commit's, so that it is the same wherever a package is made.
+SOURCE_DATE_EPOCH ?= $(or $(shell git log -1 --format=%ct 2>/dev/null),0)
+export SOURCE_DATE_EPOCH
+
+.PHONY: package
+package: $(DEB) $(RPM) $(APK) ## Make a deb, an rpm and an apk: ARCH=arm64
+
+PACKAGED := packaging/nfpm.yaml packaging/stage packaging/copenclose.8 packaging/lintian-overrides CHANGELOG.md \
+	$(wildcard packaging/completion/*copenclose*)
+
+$(DEB) $(RPM) $(APK): $(STATIC) $(SBOM) $(COLLECTED) $(PACKAGED) | $(NFPM)
+	@echo '  PACKAGE  $@'
+	@mkdir -p $(@D)
+	$(Q)packaging/stage $(VERSION) $(COLLECTED) $(SBOM) $(STAGE)
+	$(Q)VERSION=$(VERSION) ARCHITECTURE=$(GOARCH) STATIC=$(STATIC) STAGE=$(STAGE) $(NFPM) \
+		package --config packaging/nfpm.yaml --packager $(subst .,,$(suffix $@)) --target $@ >/dev/null
+
+
+RELEASE := build/release
+
+.PHONY: release
+release: ## Make all that a release has: binaries, packages, bills of materials, checksums
+	$(Q)rm -rf $(RELEASE) && mkdir -p $(RELEASE)
+	$(Q)for arch in x86 arm64; do $(MAKE) --no-print-directory ARCH=$$arch deps release-arch || exit 1; done
+	$(Q)cd $(RELEASE) && sha256sum -- * >SHA256SUMS
+
+.PHONY: release-arch
+release-arch: package
+	$(Q)cp $(DEB) $(RPM) $(APK) $(RELEASE)/
+	$(Q)cp $(STATIC) $(RELEASE)/copenclose-$(VERSION)-linux-$(GOARCH)
+	$(Q)cp $(SBOM) $(RELEASE)/copenclose-$(VERSION)-linux-$(GOARCH).cdx.json
+
+.PHONY: package-deps
+package-deps:
+	$(Q)$(SUDO) packaging/install-missing mmdebstrap debian-archive-keyring lintian rpm man-db $(if $(FOREIGN),qemu-user-static)
+
+.PHONY: test-package
+test-package: package ## Check the packages; install, run and remove them: ARCH=arm64
+	@echo '  INSTALL  $(DEB) $(RPM) $(APK)'
+	$(Q)$(SUDO) packaging/try-packages $(GOARCH) $(DEB) $(RPM) $(APK)
 
 .PHONY: test-reproducible
-test-reproducible: $(STATIC) ## Build again in another folder: the same bytes
-	@echo '  AGAIN    $(STATIC)'
-	$(Q)packaging/build-again '$(COMMIT)' $(OBJECTS) $(STATIC)
+test-reproducible: package ## Build again in another folder: the same bytes
+	@echo '  AGAIN    $(STATIC) $(DEB) $(RPM) $(APK)'
+	$(Q)packaging/build-again COMMIT='$(COMMIT)' SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) NFPM=$(CURDIR)/$(NFPM) -- \
+		$(OBJECTS) $(STATIC) $(SBOM) $(DEB) $(RPM) $(APK)
 
 .PHONY: test-completion
 test-completion: $(BINARY) ## Type into bash, zsh and fish, and press Tab

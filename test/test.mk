@@ -29,7 +29,7 @@ test: ## Install what is missing and run every test
 .PHONY: test-deps
 test-deps: ## Install what the tests need (Debian packages)
 	$(Q)$(SUDO) packaging/install-missing $(PACKAGES32) clang-format shellcheck docker.io debootstrap \
-		busybox-static curl git python3 strace reuse zsh fish bash-completion tmux
+		busybox-static curl git python3 strace reuse mandoc zsh fish bash-completion tmux
 
 .PHONY: test-unit
 test-unit: $(EMBEDDED) $(LIBBPF) ## Decoders, tables, flags: no root needed
@@ -52,7 +52,7 @@ fuzz: $(EMBEDDED) $(LIBBPF) ## Fuzz each decoder for FUZZ_TIME
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 .PHONY: check
-check: $(EMBEDDED) $(LIBBPF) ## gofmt, vet, staticcheck, clang-format, shellcheck, licences
+check: $(EMBEDDED) $(LIBBPF) ## gofmt, vet, staticcheck, clang-format, shellcheck, manual, licences, workflows
 	@echo '  CHECK'
 	$(Q)unformatted=$$(gofmt -l main.go bpf internal test); \
 		test -z "$$unformatted" || { echo "gofmt: $$unformatted" >&2; exit 1; }
@@ -60,4 +60,5 @@ check: $(EMBEDDED) $(LIBBPF) ## gofmt, vet, staticcheck, clang-format, shellchec
 	$(Q)$(GO) run $(STATICCHECK) ./...
 	$(Q)clang-format --dry-run --Werror bpf/*.c bpf/*.h test/trigger/*.c test/trigger/*.h
 	$(Q)grep -rlE '^#!.*(sh|bash)$$' .ci libbpf packaging test | xargs shellcheck packaging/completion/copenclose.bash
+	$(Q)mandoc -T lint -W warning packaging/copenclose.8
 	$(Q)reuse lint --quiet || { reuse lint; echo 'CONTRIBUTING.md has the header that a file begins with' >&2; exit 1; }

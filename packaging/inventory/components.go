@@ -51,12 +51,15 @@ func (p *product) own() ([]component, error) {
 		return nil, err
 	}
 	bsd[0].text = strings.Replace(bsd[0].text, "<year> <owner>", "The copenclose authors", 1)
-	return []component{
-		{"copenclose", p.version, "Apache-2.0", "pkg:golang/github.com/copenclose/copenclose@v" + p.version,
-			"https://github.com/copenclose/copenclose", apache},
-		{"copenclose.bpf.o", p.version, "GPL-2.0-only OR BSD-2-Clause", "",
-			"bpf/ of https://github.com/copenclose/copenclose", bsd},
-	}, nil
+	found := []component{{name: "copenclose", version: p.version, license: "Apache-2.0",
+		purl:   "pkg:golang/github.com/copenclose/copenclose@v" + p.version,
+		source: "https://github.com/copenclose/copenclose", texts: apache}}
+	for _, object := range p.objects {
+		name, _, _ := strings.Cut(filepath.Base(object), ".")
+		found = append(found, component{name: name + ".bpf.o", version: p.version, license: "GPL-2.0-only OR BSD-2-Clause",
+			source: "bpf/ of https://github.com/copenclose/copenclose", file: object, texts: bsd})
+	}
+	return found, nil
 }
 
 // golang is Go's own library and runtime.
@@ -74,7 +77,8 @@ func (p *product) golang() (component, error) {
 			return component{}, fmt.Errorf("no licence of Go in %s: %w", root, err)
 		}
 	}
-	return component{"go", version, "BSD-3-Clause", "pkg:generic/golang@" + version, "https://go.dev/dl/", found}, nil
+	return component{name: "go", version: version, license: "BSD-3-Clause", purl: "pkg:generic/golang@" + version,
+		source: "https://go.dev/dl/", texts: found}, nil
 }
 
 // modules are the Go modules of which a package is linked.
@@ -148,8 +152,8 @@ func (p *product) libbpfComponent() (component, error) {
 	}
 	version := string(versions[len(versions)-1][1])
 	found, err := texts(filepath.Join(p.libbpf, "LICENSE"), filepath.Join(p.libbpf, "LICENSE.BSD-2-Clause"))
-	return component{"libbpf", version, "BSD-2-Clause", "pkg:github/libbpf/libbpf@v" + version,
-		"https://github.com/libbpf/libbpf", found}, err
+	return component{name: "libbpf", version: version, license: "BSD-2-Clause", purl: "pkg:github/libbpf/libbpf@v" + version,
+		source: "https://github.com/libbpf/libbpf", texts: found}, err
 }
 
 // output runs a command and returns what it wrote to stdout.

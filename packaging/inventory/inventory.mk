@@ -9,7 +9,7 @@ SBOM      := build/$(FOREIGN)copenclose.cdx.json
 
 STATIC_TAGS = $(TAGS),netgo,osusergo
 INVENTORY   = GOARCH= CGO_ENABLED=0 $(GO) run ./packaging/inventory -go '$(GO)' -cc '$(CC)' -arch $(GOARCH) \
-	-version $(VERSION) -tags $(STATIC_TAGS) -libbpf $(libbpf_tree) -sysroot '$(SYSROOT)'
+	-version $(VERSION) -tags $(STATIC_TAGS) -libbpf $(libbpf_tree) -sysroot '$(SYSROOT)' -objects '$(OBJECTS)'
 
 $(COLLECTED): go.mod go.sum LICENSE NOTICE $(wildcard LICENSES/* packaging/inventory/*.go) $(LIBBPF) | $(SYSROOT)
 	@echo '  LICENCES $@'
@@ -18,6 +18,6 @@ $(COLLECTED): go.mod go.sum LICENSE NOTICE $(wildcard LICENSES/* packaging/inven
 .PHONY: sbom
 sbom: $(SBOM) ## Write a bill of materials (CycloneDX)
 
-$(SBOM): $(COLLECTED) $(OBJECT)
+$(SBOM): $(COLLECTED) $(OBJECTS)
 	@echo '  SBOM     $@'
-	$(Q)$(INVENTORY) -object $(OBJECT) -sbom $@
+	$(Q)$(INVENTORY) -sbom $@

@@ -12,16 +12,17 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 )
 
 // product is what is built, and from what.
 type product struct {
 	version, arch string
 	goTool, tags  string
-	cc            string // the C compiler, whose runtime library is linked, too
-	libbpf        string // its source tree
-	sysroot       string // where another architecture's libraries are, empty for this machine's
-	object        string // the programs in the kernel, compiled
+	cc            string   // the C compiler, whose runtime library is linked, too
+	libbpf        string   // its source tree
+	sysroot       string   // where another architecture's libraries are, empty for this machine's
+	objects       []string // the programs in the kernel, compiled
 }
 
 // component is one part of a binary.
@@ -30,6 +31,7 @@ type component struct {
 	license       string // SPDX expression
 	purl          string // package URL
 	source        string // where the source is
+	file          string // that is embedded, if it is one
 	texts         []text
 }
 
@@ -45,10 +47,11 @@ func main() {
 	flag.StringVar(&p.cc, "cc", "cc", "the C compiler")
 	flag.StringVar(&p.libbpf, "libbpf", "build/libbpf/source", "libbpf's source tree")
 	flag.StringVar(&p.sysroot, "sysroot", "", "unpacked libraries of another architecture")
-	flag.StringVar(&p.object, "object", "", "the compiled programs, for their checksum")
+	objects := flag.String("objects", "", "files of compiled programs, separated by spaces")
 	licenses := flag.String("licenses", "", "write licence texts to this file, compressed")
 	sbom := flag.String("sbom", "", "write a bill of materials (CycloneDX, JSON) to this file")
 	flag.Parse()
+	p.objects = strings.Fields(*objects)
 
 	components, err := p.components()
 	if err == nil && *licenses != "" {

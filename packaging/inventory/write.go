@@ -110,8 +110,8 @@ func (p *product) writeSBOM(w io.Writer, components []component) error {
 			doc.Dependencies = []dependency{{Ref: one.Ref}}
 			continue
 		}
-		if c.name == "copenclose.bpf.o" && p.object != "" {
-			content, err := os.ReadFile(p.object)
+		if c.file != "" {
+			content, err := os.ReadFile(c.file)
 			if err != nil {
 				return err
 			}
