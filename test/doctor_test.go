@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -68,8 +69,8 @@ func TestDoctor(t *testing.T) {
 		if works != (says.Status != "missing") {
 			t.Errorf("--attach %s works: %t, but doctor says %+v", way, works, says)
 		}
-		if !works {
-			continue
+		if !works || os.Getenv("COPENCLOSE_VM") != "" {
+			continue // each start takes seconds there
 		}
 		r := start(t, "--attach", way, "--duration", "1ms")
 		misses := strings.Contains(r.wait().stderr, "calls can be missed with --attach ")
@@ -83,6 +84,9 @@ func TestDoctor(t *testing.T) {
 	}
 	if !strings.Contains(findings["tracing"].Found, "--attach "+auto+" ") {
 		t.Errorf("auto takes %s, but doctor says %+v", auto, findings["tracing"])
+	}
+	if os.Getenv("COPENCLOSE_VM") != "" {
+		return
 	}
 	for _, kind := range []string{"ring", "perf"} {
 		works := exec.Command(copenclose, "--buffer", kind, "--duration", "1ms").Run() == nil

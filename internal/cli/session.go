@@ -225,7 +225,7 @@ func (s *session) dropPrivileges() {
 	if s.tool.drop == nil {
 		return
 	}
-	time.Now().Zone() // has the time zone read while it can be
+	_, _ = time.Now().Zone() // has the time zone read while it can be
 	s.tool.drop(privilege.Keep{
 		ReadMaps:   tracer.AsksToReadMaps(),
 		CgroupIDs:  s.tracer.Cgroups,

@@ -99,7 +99,7 @@ func dropNewPrivileges(Keep) (string, error) {
 // trace a process outside, as /proc/PID/ns does.
 func dropFiles(k Keep) (string, error) {
 	if k.Namespaces {
-		return "", errors.New("Landlock would hide the namespaces of containers")
+		return "", errors.New("the namespaces of containers would be out of reach (Landlock)")
 	}
 	if abi, err := syscall.LandlockGetABIVersion(); err != nil || abi < 1 {
 		return "", fmt.Errorf("this kernel has no Landlock: %w", err)
