@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/copenclose/copenclose/internal/escape"
 	"github.com/copenclose/copenclose/internal/names"
 )
 
@@ -24,7 +25,7 @@ func (n *Tasks) add(list string, notID string) error {
 		id, err := strconv.ParseInt(word, 10, 32)
 		switch {
 		case err != nil:
-			return fmt.Errorf(notID, word)
+			return fmt.Errorf(notID, escape.String(word))
 		case id <= 0:
 			return errNotPositive
 		}
