@@ -24,7 +24,7 @@ $(TEST_BUILT)/trigger32: $(TRIGGER_SOURCES) test/trigger/trigger.h
 .PHONY: test
 test: ## Install what is missing and run every test
 	$(Q)$(MAKE) --no-print-directory deps test-deps vm-deps
-	$(Q)$(MAKE) --no-print-directory check test-unit test-e2e vm-run test-completion test-reproducible
+	$(Q)$(MAKE) --no-print-directory check analyze test-race test-e2e vm-run test-completion test-reproducible
 
 .PHONY: test-deps
 test-deps: ## Install what the tests need (Debian packages)
@@ -34,6 +34,10 @@ test-deps: ## Install what the tests need (Debian packages)
 .PHONY: test-unit
 test-unit: $(EMBEDDED) $(LIBBPF) ## Decoders, tables, flags: no root needed
 	$(Q)$(GO) test ./bpf ./internal/...
+
+.PHONY: test-race
+test-race: $(EMBEDDED) $(LIBBPF) ## The same with the race detector
+	$(Q)$(GO) test -race ./bpf ./internal/...
 
 .PHONY: test-e2e
 test-e2e: all static $(TRIGGERS) ## The built binary on this kernel, with real containers
@@ -46,10 +50,12 @@ FUZZ_TIME ?= 30s
 fuzz: $(EMBEDDED) $(LIBBPF) ## Fuzz each decoder for FUZZ_TIME
 	$(Q)grep -ro --include='*_test.go' 'func Fuzz[A-Za-z]*' bpf internal | sed 's|/[^/]*:func | |' | \
 	while read -r package target; do \
+		echo "  FUZZ     $$package $$target"; \
 		$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZ_TIME) "./$$package" || exit 1; \
 	done
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
 .PHONY: check
 check: $(EMBEDDED) $(LIBBPF) ## gofmt, vet, staticcheck, clang-format, shellcheck, manual, licences, workflows
@@ -62,3 +68,18 @@ check: $(EMBEDDED) $(LIBBPF) ## gofmt, vet, staticcheck, clang-format, shellchec
 	$(Q)grep -rlE '^#!.*(sh|bash)$$' .ci libbpf packaging test | xargs shellcheck packaging/completion/copenclose.bash
 	$(Q)mandoc -T lint -W warning packaging/copenclose.8
 	$(Q)reuse lint --quiet || { reuse lint; echo 'CONTRIBUTING.md has the header that a file begins with' >&2; exit 1; }
+
+# A call without registers has its arguments, which the analyzer does not see.
+ANALYSES := -*,clang-analyzer-*,-clang-analyzer-security.insecureAPI.*,-clang-analyzer-core.uninitialized.UndefReturn
+
+.PHONY: analyze
+analyze: $(VMLINUX_H) $(LIBBPF) ## clang-tidy's static analyzer on the programs in the kernel
+	@echo '  ANALYZE'
+	$(Q)$(SUDO) packaging/install-missing clang-tidy
+	$(Q)clang-tidy --quiet --checks='$(ANALYSES)' --warnings-as-errors='*' bpf/*.bpf.c -- \
+		-target bpf -D__TARGET_ARCH_$(ARCH) -I$(dir $(VMLINUX_H)) -I$(LIBBPF_DIR)/include -g -O2
+	$(Q)clang-tidy --quiet --checks='$(ANALYSES)' --warnings-as-errors='*' internal/*/*.c -- -O2
+
+.PHONY: vulnerabilities
+vulnerabilities: $(EMBEDDED) $(LIBBPF) ## govulncheck: known vulnerabilities in what is called (needs vuln.go.dev)
+	$(Q)$(GO) run $(GOVULNCHECK) ./...
