@@ -84,6 +84,41 @@ func TestContainerCRI(t *testing.T) {
 	}
 }
 
+// Where no socket of CRI can be reached, names come from the folders in which the
+// kubelet keeps logs, also with all that is not needed given up.
+func TestPodLogs(t *testing.T) {
+	for _, socket := range []string{"/run/containerd/containerd.sock", "/run/k3s/containerd/containerd.sock"} {
+		if _, err := os.Stat(socket); err == nil {
+			t.Skipf("%s can be reached", socket)
+		}
+	}
+	c := startContainerd(t)
+	_, app := c.pod(t)
+	// As the kubelet makes them.
+	folder := "/var/log/pods/" + podNamespace + "_" + podName + "_" + podUID
+	link := "/var/log/containers/" + podName + "_" + podNamespace + "_app-" + app + ".log"
+	for _, dir := range []string{folder + "/app", filepath.Dir(link)} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink(folder+"/app/0.log", link); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		os.Remove(link)
+		os.RemoveAll(folder)
+		os.Remove("/var/log/containers")
+		os.Remove("/var/log/pods")
+	})
+	table := newLines()
+	r := startTo(t, table, "-c", podNamespace+"/"+podName, "-o", "json")
+	table.await(t, named(app, "app"))
+	r.stderr.await(t, regexp.MustCompile(`containerd does not listen on .* come from /var/log/containers`))
+	r.stop()
+	noneUnknown(t, parseJSON(t, table.String()))
+}
+
 // containerd is one with its CRI plugin and images of its own.
 type containerd struct {
 	socket string

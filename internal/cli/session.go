@@ -17,6 +17,7 @@ import (
 	"github.com/copenclose/copenclose/internal/attribution"
 	"github.com/copenclose/copenclose/internal/cgroup"
 	"github.com/copenclose/copenclose/internal/command"
+	"github.com/copenclose/copenclose/internal/container/runtime"
 	"github.com/copenclose/copenclose/internal/counting"
 	"github.com/copenclose/copenclose/internal/doctor"
 	"github.com/copenclose/copenclose/internal/option"
@@ -232,8 +233,8 @@ func (s *session) dropPrivileges() {
 		Runtimes:   s.tracer.Cgroups && s.attribution.Names,
 		Namespaces: s.tracer.Cgroups && s.attribution.Choose != nil,
 		Command:    s.command != nil,
-		// The last two are where runtimes listen.
-		Folders: []string{"/proc", "/sys/fs/cgroup", "/run", "/var/run"},
+		// In /run and /var/run runtimes listen.
+		Folders: append(runtime.NodeLogs.Folders(), "/proc", "/sys/fs/cgroup", "/run", "/var/run"),
 	}, func(what string) {
 		if s.tracer.Log != nil {
 			s.tracer.Log.Print("gave up ", what)

@@ -3,12 +3,14 @@
 
 // Package container finds out which container a cgroup belongs to.
 //
-// A Registry knows the container of each cgroup from three sources, for none of which
+// A Registry knows the container of each cgroup from four sources, for none of which
 // an event waits:
 //
 //	the cgroup tree        read once at the start       id and runtime, from the path
 //	cgroups made, removed  Registry.Made, .Removed      the same, before the first event
 //	the runtimes           asked over their sockets     name, image, pod
+//	the kubelet's logs     names of files, in the       name, pod
+//	                       place of CRI's sockets
 //
 // Everything that is known stands in one table behind one lock, which nobody holds
 // while waiting for anything. One goroutine, the keeper, looks up the cgroups that were
@@ -84,10 +86,16 @@ func newLiveContainer(id runtime.Identity) *liveContainer {
 	return c
 }
 
-// addDetails notes what a runtime says.
+// addDetails notes what a runtime says. What it does not say stays as it was.
 func addDetails(c *Container, d *runtime.Details) {
-	c.Name, c.Image, c.Pod, c.Namespace = d.Name, d.Image, d.Pod, d.Namespace
-	if d.PodUID != "" {
-		c.PodUID = d.PodUID
+	for _, field := range []struct {
+		known *string
+		said  string
+	}{
+		{&c.Name, d.Name}, {&c.Image, d.Image}, {&c.Pod, d.Pod}, {&c.Namespace, d.Namespace}, {&c.PodUID, d.PodUID},
+	} {
+		if field.said != "" {
+			*field.known = field.said
+		}
 	}
 }

@@ -21,6 +21,7 @@ import (
 // settings says how runtimes are found and asked.
 type settings struct {
 	sockets func(name string, madeBy owner.ID) []string
+	logs    runtime.PodLogs
 	// answer is the longest that one question may take. Podman is started by the
 	// first one.
 	answer time.Duration
@@ -34,6 +35,7 @@ type settings struct {
 
 var usual = settings{
 	sockets:     runtime.Sockets,
+	logs:        runtime.NodeLogs,
 	answer:      5 * time.Second,
 	firstRetry:  250 * time.Millisecond,
 	lastRetry:   30 * time.Second,
@@ -148,12 +150,33 @@ func (n *names) sourcesFor(ctx context.Context, name string, madeBy owner.ID) (f
 			found = append(found, s)
 		}
 	}
+	if len(found) > 0 || len(paths) == 0 {
+		return found
+	}
+	instead := "its containers are shown by id"
+	if madeBy == owner.Root && n.logs.Exist() {
+		instead = "the names of pods' containers come from " + n.logs.Containers
+		found = []*source{n.podLogs(ctx)}
+	}
 	missed := sourceKey{runtime: name, madeBy: madeBy}
-	if len(found) == 0 && len(paths) > 0 && !n.missed[missed] {
+	if !n.missed[missed] {
 		n.missed[missed] = true
-		n.noteText(fmt.Sprintf("%s does not listen on %s: its containers are shown by id", name, strings.Join(paths, " or ")))
+		n.noteText(fmt.Sprintf("%s does not listen on %s: %s", name, strings.Join(paths, " or "), instead))
 	}
 	return found
+}
+
+// podLogs returns the source that stands in for sockets of CRI.
+func (n *names) podLogs(ctx context.Context) *source {
+	key := sourceKey{socket: n.logs.Containers}
+	s := n.sources[key]
+	if s == nil {
+		s = newSource("", n)
+		s.logs = &n.logs
+		n.sources[key] = s
+		n.done.Go(func() { s.run(ctx) })
+	}
+	return s
 }
 
 // waitIdle waits until no source has a question that was not asked at least once.

@@ -14,9 +14,10 @@ import (
 	"github.com/copenclose/copenclose/internal/owner"
 )
 
-// source asks at one socket.
+// source asks at one place.
 type source struct {
 	socket string
+	logs   *runtime.PodLogs // that are asked instead of a socket
 	names  *names
 	wake   chan struct{} // has a value if there is something new
 
@@ -42,6 +43,14 @@ func newSource(socket string, n *names) *source {
 		wake:   make(chan struct{}, 1),
 		wanted: make(map[*liveContainer]*request),
 	}
+}
+
+// place is where the source asks.
+func (s *source) place() string {
+	if s.logs != nil {
+		return s.logs.Containers
+	}
+	return s.socket
 }
 
 // want asks for containers, again where they were asked for before.
@@ -162,27 +171,29 @@ func (s *source) ask(ctx context.Context, batch []asking) (pause time.Duration, 
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("no answer within %v", limit))
 	defer cancel()
 	answers, by, err := s.exchange(ctx, batch)
-	if err != nil {
-		s.api = nil
-		if ctx.Err() != nil {
-			err = context.Cause(ctx)
-		}
-		return 0, err
-	}
+	// What came before an error is an answer, too, so that the next question is shorter.
 	known := make(map[string]*runtime.Details, len(answers))
 	for i := range answers {
 		known[answers[i].ID] = &answers[i]
 	}
 	for _, a := range batch {
 		d := known[a.container.ID]
-		if a.container.madeBy != by {
-			d = &runtime.Details{Running: true} // it is not this runtime's
-		} else if d != nil {
+		switch {
+		case d != nil && a.container.madeBy == by:
 			s.names.registry.answered(a.container, d)
+			if d.Running {
+				s.drop(a)
+			}
+		case err == nil && a.container.madeBy != by:
+			s.drop(a) // it is not this runtime's
 		}
-		if d != nil && d.Running {
-			s.drop(a)
+	}
+	if err != nil {
+		s.api = nil
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
 		}
+		return 0, err
 	}
 	if by != owner.Root {
 		// Half of a CPU is enough for what a user may have us read.
@@ -202,6 +213,10 @@ func (s *source) drop(a asking) {
 
 // exchange asks about the containers of the batch that the owner of the socket made.
 func (s *source) exchange(ctx context.Context, batch []asking) (_ []runtime.Details, by owner.ID, err error) {
+	if s.logs != nil {
+		answers, err := s.logs.Ask(queriesOf(batch, owner.Root))
+		return answers, owner.Root, err
+	}
 	socket, err := runtime.OpenSocket(s.socket)
 	if err != nil {
 		return nil, owner.Nobody, err
@@ -211,12 +226,7 @@ func (s *source) exchange(ctx context.Context, batch []asking) (_ []runtime.Deta
 	if by == owner.Nobody {
 		return nil, by, errors.New("more than one user could have put it there")
 	}
-	var queries []runtime.Query
-	for _, a := range batch {
-		if a.container.madeBy == by {
-			queries = append(queries, runtime.Query{ID: a.container.ID, PodUID: a.container.PodUID})
-		}
-	}
+	queries := queriesOf(batch, by)
 	if len(queries) == 0 {
 		return nil, by, nil
 	}
@@ -227,6 +237,15 @@ func (s *source) exchange(ctx context.Context, batch []asking) (_ []runtime.Deta
 	}
 	answers, err := s.api.Ask(ctx, socket, queries)
 	return answers, by, err
+}
+
+func queriesOf(batch []asking, madeBy owner.ID) (queries []runtime.Query) {
+	for _, a := range batch {
+		if a.container.madeBy == madeBy {
+			queries = append(queries, runtime.Query{ID: a.container.ID, PodUID: a.container.PodUID})
+		}
+	}
+	return queries
 }
 
 // asked puts off what is still wanted, or drops what was asked for often enough. A
@@ -256,7 +275,7 @@ func (s *source) noteOnce(err error) {
 		return
 	}
 	s.noted = true
-	s.names.noteText(fmt.Sprintf("no names from %s, its containers are shown by id until it answers: %v", s.socket, err))
+	s.names.noteText(fmt.Sprintf("no names from %s, its containers are shown by id until it answers: %v", s.place(), err))
 }
 
 // followNames asks again for each container that the runtime says was renamed since

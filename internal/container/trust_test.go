@@ -246,3 +246,46 @@ func TestNoEvents(t *testing.T) {
 		t.Error("events are followed that nobody needs")
 	}
 }
+
+// Where no runtime can be reached, the names of the files of pods' logs are what
+// containers are called.
+func TestPodLogsInPlaceOfSocket(t *testing.T) {
+	dir := t.TempDir()
+	set := quick
+	set.sockets = func(string, owner.ID) []string { return []string{dir + "/containerd.sock"} }
+	set.logs.Containers, set.logs.Pods = dir+"/containers", dir+"/pods"
+	pod := set.logs.Pods + "/prod_shop-7d4_" + podUID
+	for _, dir := range []string{set.logs.Containers, pod + "/app"} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	notes := make(chan string, 10)
+	r, changes := registryWith(t, Config{Follow: true, Note: func(s string) { notes <- s }}, set)
+	own := "/kubepods/burstable/pod" + podUID + "/"
+	r.Made(1, own+idA)
+	r.Made(2, own+idB)
+	started(t, r)
+	until(t, changes, "the pod of the sandbox", func(c change) bool { return c.cgroup == 2 && c.c.Label == "shop-7d4" })
+	// The log comes later than the cgroup.
+	if err := os.Symlink(pod+"/app/0.log", set.logs.Containers+"/shop-7d4_prod_app-"+idA+".log"); err != nil {
+		t.Fatal(err)
+	}
+	until(t, changes, "the name", func(c change) bool { return c.cgroup == 1 && c.c.Label == "shop-7d4/app" && c.c.Namespace == "prod" })
+	if note := <-notes; !strings.Contains(note, set.logs.Containers) || len(notes) > 0 {
+		t.Errorf("%s, and %d more", note, len(notes))
+	}
+}
+
+// An answer that is too long names some containers, and the next one the others.
+func TestLongAnswer(t *testing.T) {
+	long := running(idA, "long", "nginx")
+	long["Ports"] = strings.Split(strings.Repeat("12345 ", 2<<20), " ")
+	socket := socketPath(t)
+	serve(t, socket, newDockerServer(running(idB, "short", "nginx"), long))
+	r, changes := registry(t, Config{Sockets: []string{socket}})
+	r.Made(1, "/docker/"+idA)
+	r.Made(2, "/docker/"+idB)
+	started(t, r)
+	until(t, changes, "the name", hasName("short"))
+}

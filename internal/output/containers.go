@@ -5,6 +5,7 @@ package output
 
 import (
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/copenclose/copenclose/internal/stream"
@@ -147,6 +148,10 @@ type List struct {
 
 // Write writes a line for each container.
 func (l *List) Write(out io.Writer, containers []*stream.Container) error {
+	if l.OnlyIDs {
+		// What runs in a container has the id of that.
+		containers = slices.DeleteFunc(slices.Clone(containers), func(c *stream.Container) bool { return c.Inner != "" })
+	}
 	r := l.Format.registered()
 	o := &Options{Format: l.Format, unbounded: true}
 	s := r.style(o, l.fields(r.forPeople), newClock(o, r.precision))

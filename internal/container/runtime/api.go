@@ -17,7 +17,8 @@ import (
 // An API asks a runtime for the names of containers.
 type API interface {
 	// Ask returns what the runtime knows of these containers, maybe of fewer and
-	// maybe of some twice. There are at most MaxQueries.
+	// maybe of some twice, and with an error what came before it. There are at most
+	// MaxQueries.
 	Ask(ctx context.Context, s *Socket, queries []Query) ([]Details, error)
 	// Follow calls renamed with the id of each container that is renamed, or was
 	// since then, until ctx is done or the runtime breaks off. It returns

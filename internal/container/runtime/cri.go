@@ -101,11 +101,11 @@ func (c criAPI) Ask(ctx context.Context, s *Socket, queries []Query) (found []De
 		return nil
 	})
 	if err != nil {
-		return nil, err
+		return found, err
 	}
 	for i := range found {
 		if err := c.nameImage(ctx, s, &found[i]); err != nil {
-			return nil, err
+			return found, err
 		}
 	}
 	if len(rest)+len(sandboxes) == 0 {

@@ -48,9 +48,9 @@ func (d dockerAPI) Ask(ctx context.Context, s *Socket, queries []Query) ([]Detai
 	defer body.Close()
 	found, err := parseDockerList(&atMost{body, maxAnswer}, queries)
 	if err != nil {
-		return nil, fmt.Errorf("decode the list of containers: %w", err)
+		err = fmt.Errorf("decode the list of containers: %w", err)
 	}
-	return found, nil
+	return found, err
 }
 
 // parseDockerList reads the answer to /containers/json.
