@@ -107,16 +107,29 @@ var Syscalls = [...]Syscall{
 	},
 }
 
-// Number is what this architecture's 64-bit programs call it by.
-func (s Syscall) Number() int {
-	if runtime.GOARCH == "arm64" {
-		return s.Numbers.ARM64
+// Number is what this architecture's programs of the ABI call it by; exists is false
+// where they do not have it.
+func (s Syscall) Number(abi ABI) (number int, exists bool) {
+	switch {
+	case runtime.GOARCH == "arm64" && abi == ABI32:
+		number = s.Numbers.ARM
+	case runtime.GOARCH == "arm64":
+		number = s.Numbers.ARM64
+	case abi == ABI32:
+		number = s.Numbers.I386
+	default:
+		number = s.Numbers.X8664
 	}
-	return s.Numbers.X8664
+	return number, number != none
 }
 
-// Exists reports whether this architecture's 64-bit programs have the syscall.
-func (s Syscall) Exists() bool { return s.Number() != none }
+// Exists reports whether programs of this architecture have the syscall, if only the
+// 32-bit ones.
+func (s Syscall) Exists() bool {
+	_, in64 := s.Number(ABI64)
+	_, in32 := s.Number(ABI32)
+	return in64 || in32
+}
 
 // Has reports whether the syscall has an argument with this role.
 func (s Syscall) Has(role Role) bool { return slices.Contains(s.Arguments[:], role) }

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -75,7 +76,10 @@ func TestFullPath(t *testing.T) {
 			}
 		}
 		file := dir + "/file"
-		want := []string{file, dir, file, file, file, dir + "/made", "/dev/null", "/dev/zero"}
+		want := []string{file, dir, file, file, "/dev/null", "/dev/zero"}
+		if runtime.GOARCH == "amd64" { // open and creat
+			want = slices.Insert(want, 4, file, dir+"/made")
+		}
 		if !accountsFor(paths, want, res.missed) {
 			t.Errorf("opened %q\nwant   %q\n%s", paths, want, res.summary)
 		}

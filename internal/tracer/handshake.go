@@ -6,6 +6,7 @@ package tracer
 import (
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"sync/atomic"
 
@@ -27,18 +28,25 @@ func (o *object) chooseToken() error {
 
 // handshake makes each traced call once with the token, which cannot succeed. The
 // programs learn who the tool is, begin to record what others do, and leave out what
-// this process does. A program that does not answer would record nothing.
+// this process does. A program that does not answer would record nothing. Syscalls that
+// only 32-bit programs have are left out.
 func (o *object) handshake() error {
+	asked := false
 	for i, s := range bpf.Syscalls {
-		if o.syscalls&(1<<i) == 0 {
+		number, callable := s.Number(bpf.ABI64)
+		if !callable || o.syscalls&(1<<i) == 0 {
 			continue
 		}
 		// Where the kernel does not know the number, the program for the
 		// tracepoint answers all the same.
-		_, _, _ = unix.RawSyscall(uintptr(s.Number()), uintptr(o.token), 0, 0)
+		_, _, _ = unix.RawSyscall(uintptr(number), uintptr(o.token), 0, 0)
+		asked = true
 		if atomic.LoadUint64(&o.shared.Answered)&(1<<i) == 0 {
 			return fmt.Errorf("the program for %s is attached, but did not run", s.Name)
 		}
+	}
+	if !asked {
+		return errors.New("only 32-bit programs make these calls here: trace another syscall with them, like openat")
 	}
 	return nil
 }

@@ -8,7 +8,15 @@
 #include <string.h>
 #include <netinet/in.h>
 
-#define ABI_NAME (sizeof(long) == 8 ? "x86_64" : "i386")
+#if defined(__x86_64__)
+#define ABI_NAME "x86_64"
+#elif defined(__i386__)
+#define ABI_NAME "i386"
+#elif defined(__aarch64__)
+#define ABI_NAME "aarch64"
+#else
+#define ABI_NAME "arm"
+#endif
 
 /* What the kernel returns of a call that it means to make again; linux/errno.h. */
 #define ERESTARTSYS 512
