@@ -40,8 +40,8 @@ type rows struct {
 	lineStyle
 	style style
 	clock *clock
-	plans [][targetsMax]plan // by syscall and target
-	epoch int                // how often the buffer was emptied
+	plans [][targetsMax]*plan // by syscall and target, nil until there is such a line
+	epoch int                 // how often the buffer was emptied
 
 	lineMax int // more than the longest line
 }
@@ -53,10 +53,36 @@ const targetsMax = 16
 // like the one before: cells that are the same are copied from it, as long as it is in
 // the buffer.
 type plan struct {
-	groups []group // nil until there is such a line
+	groups []group
 	// hasConditions says that some cells need traits.
 	hasConditions bool
 	before        line
+	// ways are the steps to a line, by what has changed, nil until that has happened.
+	ways [everything + 1][]step
+}
+
+// step appends a group, or copies several that follow each other.
+type step struct {
+	copies      bool
+	first, last int // groups
+	cells       []cell
+}
+
+// way finds out the steps to a line in which this has changed.
+func (p *plan) way(changed facet) (steps []step) {
+	for i, g := range p.groups {
+		n := len(steps)
+		switch copies := g.facets&changed == 0; {
+		case copies && n > 0 && steps[n-1].copies:
+			steps[n-1].last = i
+		case copies:
+			steps = append(steps, step{copies: true, first: i, last: i})
+		default:
+			steps = append(steps, step{first: i, last: i, cells: g.cells})
+		}
+	}
+	p.ways[changed] = steps
+	return steps
 }
 
 // group is cells that follow each other and depend on the same.
@@ -84,15 +110,16 @@ type line struct {
 
 // newRows returns the format that writes lines in a style.
 func newRows(s style, c *clock) *rows {
-	r := &rows{lineStyle: s.line(), style: s, clock: c, plans: make([][targetsMax]plan, len(bpf.Syscalls)), epoch: 1}
+	r := &rows{lineStyle: s.line(), style: s, clock: c, plans: make([][targetsMax]*plan, len(bpf.Syscalls)), epoch: 1}
 	if r.wider == nil {
 		r.wider = new(int)
 	}
 	return r
 }
 
-// make finds out which cells a line about a syscall and a target has.
-func (p *plan) make(cells []cell, syscall bpf.Syscall, target bpf.Target) {
+// newPlan finds out which cells a line about a syscall and a target has.
+func newPlan(cells []cell, syscall bpf.Syscall, target bpf.Target) *plan {
+	p := &plan{}
 	for _, c := range cells {
 		var possible bool
 		if c.when, possible = c.when.on(target); !possible || c.calls != nil && !c.calls(syscall) {
@@ -105,6 +132,7 @@ func (p *plan) make(cells []cell, syscall bpf.Syscall, target bpf.Target) {
 		g.cells = append(g.cells, c)
 		p.hasConditions = p.hasConditions || c.when.all != 0
 	}
+	return p
 }
 
 // header: see format.
@@ -127,9 +155,10 @@ func (r *rows) event(b []byte, e *stream.Event) []byte {
 	if e.Details != nil {
 		target = e.Details.Target % targetsMax
 	}
-	p := &r.plans[e.Syscall][target]
-	if p.groups == nil {
-		p.make(r.cells, bpf.Syscalls[e.Syscall], target)
+	p := r.plans[e.Syscall][target]
+	if p == nil {
+		p = newPlan(r.cells, bpf.Syscalls[e.Syscall], target)
+		r.plans[e.Syscall][target] = p
 	}
 	if p.hasConditions {
 		has = traitsOf(e)
@@ -143,28 +172,32 @@ func (r *rows) event(b []byte, e *stream.Event) []byte {
 	if r.first != 0 {
 		b, from = append(b, r.first), 1
 	}
-	for i := 0; i < len(p.groups); i++ {
-		g := &p.groups[i]
-		to := g.end
-		if g.facets&changed != 0 {
-			for j := range g.cells {
-				if c := &g.cells[j]; c.when.all&^has == 0 {
+	steps := p.ways[changed]
+	if steps == nil {
+		steps = p.way(changed)
+	}
+	for i := range steps {
+		s := &steps[i]
+		to := p.groups[s.last].end
+		if !s.copies {
+			for j := range s.cells {
+				if c := &s.cells[j]; c.when.all&^has == 0 {
 					b = c.append(b, e)
 				}
 			}
-			from, g.end = to, len(b)-start
-			continue
-		}
-		moved := len(b) - start - from
-		g.end += moved
-		for i+1 < len(p.groups) && p.groups[i+1].facets&changed == 0 {
-			i++
-			to = p.groups[i].end
-			p.groups[i].end += moved
-		}
-		if to > from {
+			p.groups[s.last].end = len(b) - start
+		} else if to > from {
+			if moved := len(b) - start - from; moved != 0 {
+				for j := s.first; j <= s.last; j++ {
+					p.groups[j].end += moved
+				}
+			}
 			b = append(b, b[before+from:before+to]...)
 			b[len(b)-1] = r.separator // the line before may have ended there
+		} else {
+			for j := s.first; j <= s.last; j++ {
+				p.groups[j].end = len(b) - start
+			}
 		}
 		from = to
 	}
@@ -206,7 +239,7 @@ func (r *rows) changed(before *line, e *stream.Event) (changed facet) {
 }
 
 // everything is each facet: there is no line before.
-const everything = ^facet(0)
+const everything = ofTime | ofCaller | ofContainer | ofABI | ofResult | ofArguments | ofKind | ofCall
 
 // details does the same for details.
 func (l *line) details(d *bpf.Details) (changed facet) {
