@@ -44,6 +44,14 @@ GO_BUILD    := GOARCH=$(GOARCH) CC='$(CC)' $(GO) build -trimpath -buildvcs=false
 
 ##@ Build
 
+# A Go that is too old would say so after a minute, in words about go.mod.
+.PHONY: go-is-new-enough
+go-is-new-enough:
+	@$(GO) list -m >/dev/null 2>&1 || { echo "copenclose needs Go $$(sed -n 's/^go //p' go.mod) or later, and this is" \
+		"$$($(GO) version 2>&1 | cut -d ' ' -f 3): get it from https://go.dev/dl, and run make GO=/usr/local/go/bin/go" >&2; exit 1; }
+
+$(BINARY) $(STATIC) $(LIBBPF): | go-is-new-enough
+
 .PHONY: all
 all: $(BINARY) ## Build bin/copenclose (needs what `make deps` installs)
 
@@ -73,17 +81,17 @@ bpf/%.bpf.$(GOARCH).o.gz: bpf/%.bpf.c $(wildcard bpf/*.h) $(VMLINUX_H) $(LIBBPF)
 	$(Q)gzip --best --no-name --force $(basename $@)
 
 .PHONY: deps
-deps: ## Install what building needs (Debian packages)
+deps: | go-is-new-enough ## Install what building needs (Debian packages)
 	$(Q)$(SUDO) packaging/install-missing clang llvm libelf-dev zlib1g-dev $(CROSS_PACKAGES)
 
 .PHONY: run
-run: ## Install what is missing, build, and trace: make run ARGS="-I -C"
+run: | go-is-new-enough ## Install what is missing, build, and trace: make run ARGS="-I -C"
 	$(Q)$(MAKE) --no-print-directory deps
 	$(Q)$(MAKE) --no-print-directory all
 	$(Q)$(SUDO) $(BINARY) $(ARGS)
 
 .PHONY: demo
-demo: ## Trace three containers that serve httpd for ten seconds
+demo: | go-is-new-enough ## Trace three containers that serve httpd for ten seconds
 	$(Q)$(MAKE) --no-print-directory deps
 	$(Q)$(MAKE) --no-print-directory all
 	$(Q)$(SUDO) packaging/demo

@@ -10,18 +10,27 @@ type Config struct {
 	Traced uint64 // a bit for each index of Syscalls
 	Token  uint64 // of the handshake, see Shared
 
+	// See totals.h.
+	SamplesMax   uint32 // calls that a CPU samples in a slice of time; 0 for none
+	SliceJiffies uint32
+
 	// Which filters there are; their lists are in IDsMap, CommsMap, PathsMap and
-	// CgroupsMap.
-	OnlyCgroups uint32 // how many
-	OneID       [IDKinds]uint32
-	OnlyIDs     [IDKinds]bool
-	HasOneID    [IDKinds]bool // a list of one needs no map
-	OnlyComms   bool
-	OnlyPaths   bool
-	OnlyChosen  bool // containers, see Verdict
-	OnlyFailed  bool
-	IgnoreHost  bool
-	Follow      bool // IDsMap has the children of listed processes, too
+	// CgroupsMap. Those of Other* have exceptions alone, so that what is in no entry
+	// passes.
+	OnlyCgroups   uint32 // how many
+	ExceptCgroups uint32 // how many come after them
+	OneID         [IDKinds]uint32
+	OnlyIDs       [IDKinds]bool
+	OtherIDs      [IDKinds]bool
+	HasOneID      [IDKinds]bool // a list of one needs no map
+	OnlyComms     bool
+	OtherComms    bool
+	OnlyPaths     bool
+	OtherPaths    bool
+	OnlyChosen    bool // containers, see Verdict
+	OnlyFailed    bool
+	IgnoreHost    bool
+	Follow        bool // IDsMap has the children of listed processes, too
 
 	WantHostname  bool
 	WantDetails   bool
@@ -29,12 +38,9 @@ type Config struct {
 	WantFile      bool // of opens, also the file's own path
 	UseRingBuffer bool
 
-	// See totals.h.
-	Counting     bool
-	CountUsers   bool // by user, too
-	_            uint8
-	SamplesMax   uint32 // calls that a CPU samples in a slice of time; 0 for none
-	SliceJiffies uint32
+	Counting   bool
+	CountUsers bool // by user, too
+	_          [6]uint8
 }
 
 // ConfigVariable is the variable in Object that a Config is written to.

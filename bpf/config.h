@@ -13,13 +13,24 @@ struct config {
 	__u64 traced; /* a bit for each enum syscall */
 	__u64 token;  /* of the handshake, see struct shared */
 
-	/* Which filters there are; their lists are in ids, comms, paths and cgroups. */
-	__u32 only_cgroups; /* how many */
+	/* See totals.h. */
+	__u32 samples_max; /* calls that a CPU samples in a slice of time; 0 for none */
+	__u32 slice_jiffies;
+
+	/*
+	 * Which filters there are; their lists are in ids, comms, paths and cgroups. Those
+	 * of other_* have exceptions alone, so that what is in no entry passes.
+	 */
+	__u32 only_cgroups;   /* how many */
+	__u32 except_cgroups; /* how many come after them */
 	__u32 one_id[ID_KINDS];
-	bool only_ids[ID_KINDS];   /* by enum id_kind */
+	bool only_ids[ID_KINDS]; /* by enum id_kind */
+	bool other_ids[ID_KINDS];
 	bool has_one_id[ID_KINDS]; /* a list of one needs no map */
 	bool only_comms;
+	bool other_comms;
 	bool only_paths;
+	bool other_paths;
 	bool only_chosen; /* containers, see enum verdict */
 	bool only_failed;
 	bool ignore_host;
@@ -31,12 +42,9 @@ struct config {
 	bool want_file; /* of opens, also the file's own path */
 	bool use_ring_buffer;
 
-	/* See totals.h. */
 	bool counting;
 	bool count_users; /* by user, too */
-	__u8 reserved;
-	__u32 samples_max; /* calls that a CPU samples in a slice of time; 0 for none */
-	__u32 slice_jiffies;
+	__u8 reserved[6];
 };
 
 const volatile struct config cfg;

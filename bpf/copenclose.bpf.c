@@ -25,6 +25,7 @@ const enum syscall syscall_in_btf SEC(".rodata");
 const enum target target_in_btf SEC(".rodata");
 const enum remark remark_in_btf SEC(".rodata");
 const enum id_kind id_kind_in_btf SEC(".rodata");
+const enum listing listing_in_btf SEC(".rodata");
 const enum kind kind_in_btf SEC(".rodata");
 const enum flag flag_in_btf SEC(".rodata");
 const enum part part_in_btf SEC(".rodata");

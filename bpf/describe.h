@@ -33,54 +33,58 @@ static __always_inline void describe_given_path(struct slot *slot, __u64 user_po
 }
 
 /*
- * Whether a path is listed: a key of the map paths is the number of bits and the
+ * What the filter says of a path: a key of the map paths is the number of bits and the
  * bytes behind it, and of a text with a NUL at its end no more than that matters.
  */
-static __always_inline bool path_listed(__u32 *bits)
+static __always_inline enum listing path_listing(__u32 *bits)
 {
 	__u32 before = *bits;
-	bool listed;
+	enum listing listing;
 
 	*bits = 8 * PREFIX_MAX;
-	listed = bpf_map_lookup_elem(&paths, bits);
+	listing = listing_of(bpf_map_lookup_elem(&paths, bits));
 	*bits = before;
-	return listed;
+	return listing;
 }
 
-static __always_inline bool given_path_passes(struct slot *slot)
+static __always_inline enum listing given_path_listing(struct slot *slot)
 {
 	slot->text[slot->details.given_len & (TEXT_MAX - 1)] = '\0';
-	return path_listed(&slot->details.text_len);
+	return path_listing(&slot->details.text_len);
 }
 
-static __always_inline bool file_passes(struct slot *slot)
+static __always_inline enum listing file_listing(struct slot *slot)
 {
 	if (slot->details.target != TARGET_FILE)
-		return false;
+		return LISTING_NONE;
 	slot->text[slot->details.text_len & (2 * TEXT_MAX - 1)] = '\0';
-	return path_listed((void *)&slot->details.text_len +
-			   (slot->details.given_len & (TEXT_MAX - 1)));
+	return path_listing((void *)&slot->details.text_len +
+			    (slot->details.given_len & (TEXT_MAX - 1)));
 }
 
 /*
  * Of an open: the path as given, and of the file its own path where that is wanted,
- * or where else nothing would be known of it, or where it can make the call pass.
+ * or where else nothing would be known of it, or where it decides whether the call
+ * passes, because the filter of paths says nothing of the one given.
  * Returns whether the filter of paths lets it pass.
  */
 static __always_inline bool describe_opened(struct slot *slot, const struct call *call,
 					    __u64 user_pointer)
 {
+	enum listing listing = LISTING_ONLY;
 	struct file *file = NULL;
-	bool passes;
 
 	describe_given_path(slot, user_pointer);
-	passes = !cfg.only_paths || given_path_passes(slot);
+	if (cfg.only_paths)
+		listing = given_path_listing(slot);
 	if (call->ret >= 0 &&
-	    (cfg.want_file || !passes || slot->details.remarks & REMARK_UNREADABLE))
+	    (cfg.want_file || listing == LISTING_NONE || slot->details.remarks & REMARK_UNREADABLE))
 		file = file_of(call->task, call->ret);
 	if (file)
 		describe_file(slot, file);
-	return passes || file_passes(slot);
+	if (listing == LISTING_NONE)
+		listing = file_listing(slot);
+	return listing_passes(listing, cfg.other_paths);
 }
 
 /* Returned by a connect that goes on, or went on before; asm-generic/errno.h. */
@@ -171,7 +175,7 @@ static __always_inline bool describe(struct slot *slot, struct call *call)
 		describe_connected(slot, call, d->fd, text, len);
 	else if (is_in(call, MAKES_FD) && call->ret >= 0)
 		describe_made(slot, call);
-	return !cfg.only_paths || file_passes(slot);
+	return !cfg.only_paths || listing_passes(file_listing(slot), cfg.other_paths);
 }
 
 /*

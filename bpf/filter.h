@@ -8,19 +8,30 @@
 
 /*
  * Filters decide before a record is reserved. Each holds when one entry of its
- * list does, and an event passes when all of them hold. That of paths is in
- * describe.h, where the path is.
+ * list does and no exception, and an event passes when all of them hold. That of
+ * paths is in describe.h, where the path is.
  */
 
-static __always_inline bool listed(enum id_kind kind, __u32 value)
+/* entry is the value that a map of a filter has, or NULL. */
+static __always_inline enum listing listing_of(const __u8 *entry)
+{
+	return entry ? *entry : LISTING_NONE;
+}
+
+static __always_inline bool listing_passes(enum listing listing, bool other)
+{
+	return listing == LISTING_NONE ? other : listing == LISTING_ONLY;
+}
+
+static __always_inline bool id_passes(enum id_kind kind, __u32 value)
 {
 	struct id id = {.kind = kind, .value = value};
 
 	if (!cfg.only_ids[kind])
 		return true;
 	if (cfg.has_one_id[kind])
-		return value == cfg.one_id[kind];
-	return bpf_map_lookup_elem(&ids, &id);
+		return (value == cfg.one_id[kind]) != cfg.other_ids[kind];
+	return listing_passes(listing_of(bpf_map_lookup_elem(&ids, &id)), cfg.other_ids[kind]);
 }
 
 /*
@@ -32,21 +43,28 @@ static __always_inline bool in_initial_pid_namespace(struct task_struct *task)
 	return task_read(task, thread_pid, level) == 0;
 }
 
-static __always_inline bool comm_listed(struct task_struct *task)
+static __always_inline bool comm_passes(struct task_struct *task)
 {
 	struct comm_prefix key = {.bits = 8 * COMM_LEN};
 
 	copy_comm(key.comm, task);
-	return bpf_map_lookup_elem(&comms, &key);
+	return listing_passes(listing_of(bpf_map_lookup_elem(&comms, &key)), cfg.other_comms);
 }
 
 /* In one of them or below it. */
-static __always_inline bool cgroup_listed(void)
+static __always_inline bool in_cgroup(__u32 first, __u32 end)
 {
-	for (__u32 i = 0; i < CGROUPS_MAX && i < cfg.only_cgroups; i++)
+	for (__u32 i = first; i < CGROUPS_MAX && i < end; i++)
 		if (bpf_current_task_under_cgroup(&cgroups, i) == 1)
 			return true;
 	return false;
+}
+
+static __always_inline bool cgroup_passes(void)
+{
+	if (in_cgroup(cfg.only_cgroups, cfg.only_cgroups + cfg.except_cgroups))
+		return false;
+	return !cfg.only_cgroups || in_cgroup(0, cfg.only_cgroups);
 }
 
 static __always_inline enum verdict verdict_of(__u64 cgroup_id)
@@ -86,24 +104,26 @@ static __always_inline bool caller_passes(struct task_struct *task, __u64 pid_tg
 {
 	if ((cfg.ignore_host || cfg.only_chosen) && !container_passes(task))
 		return false;
-	if (!listed(ID_PID, pid_tgid >> 32) || !listed(ID_TID, pid_tgid))
+	if (!id_passes(ID_PID, pid_tgid >> 32) || !id_passes(ID_TID, pid_tgid))
 		return false;
 	if (cfg.only_ids[ID_UID] || cfg.only_ids[ID_GID]) {
 		__u64 uid_gid = uid_gid_of(task);
 
-		if (!listed(ID_UID, uid_gid) || !listed(ID_GID, uid_gid >> 32))
+		if (!id_passes(ID_UID, uid_gid) || !id_passes(ID_GID, uid_gid >> 32))
 			return false;
 	}
-	if (cfg.only_comms && !comm_listed(task))
+	if (cfg.only_comms && !comm_passes(task))
 		return false;
-	return !cfg.only_cgroups || cgroup_listed();
+	return cgroup_passes();
 }
 
 static __always_inline bool result_passes(long ret)
 {
 	if (cfg.only_failed && ret >= 0)
 		return false;
-	return !cfg.only_ids[ID_ERRNO] || (ret < 0 && listed(ID_ERRNO, -ret));
+	if (ret >= 0)
+		return !cfg.only_ids[ID_ERRNO] || cfg.other_ids[ID_ERRNO];
+	return id_passes(ID_ERRNO, -ret);
 }
 
 #endif

@@ -5,20 +5,24 @@
 
 #include "config.h"
 #include "count.h"
+#include "filter.h"
 #include "maps.h"
 
 /* Processes that the map ids lists because of what others are. */
 
-/* --follow: a listed process lists its children, for as long as they live. */
+/* --follow: what is said of a process is said of its children, for as long as they live. */
 static __always_inline int follow_child(struct task_struct *parent, struct task_struct *child)
 {
 	struct id id = {.kind = ID_PID, .value = parent->tgid};
-	__u8 yes = 1;
+	__u8 listing;
 
-	if (parent->tgid == child->tgid || !bpf_map_lookup_elem(&ids, &id))
+	if (parent->tgid == child->tgid)
+		return 0;
+	listing = listing_of(bpf_map_lookup_elem(&ids, &id));
+	if (listing == LISTING_NONE)
 		return 0;
 	id.value = child->tgid;
-	if (bpf_map_update_elem(&ids, &id, &yes, BPF_ANY))
+	if (bpf_map_update_elem(&ids, &id, &listing, BPF_ANY))
 		count(unfollowed);
 	return 0;
 }
@@ -30,10 +34,10 @@ static __always_inline int follow_child(struct task_struct *parent, struct task_
 static __always_inline int follow_command(struct task_struct *task)
 {
 	struct id id = {.kind = ID_PID, .value = task->tgid};
-	__u8 yes = 1;
+	__u8 listing = LISTING_ONLY;
 
 	if (shared.tool && task->real_parent->tgid == shared.tool)
-		bpf_map_update_elem(&ids, &id, &yes, BPF_ANY);
+		bpf_map_update_elem(&ids, &id, &listing, BPF_ANY);
 	return 0;
 }
 

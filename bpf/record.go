@@ -444,6 +444,17 @@ type ID struct {
 	Value uint32
 }
 
+// Listing is enum listing of record.h: what an entry of a filter says of what it
+// matches.
+type Listing uint8
+
+// The values of enum listing.
+const (
+	ListingNone Listing = iota // there is no entry
+	ListingOnly
+	ListingExcept
+)
+
 // PrefixMax is how long a path in PathsMap can be, in bytes.
 const PrefixMax = 255
 

@@ -236,6 +236,13 @@ struct id {
 	__u32 value;
 };
 
+/* What an entry of the maps ids, comms and paths says of what it matches. */
+enum listing {
+	LISTING_NONE, /* there is no entry */
+	LISTING_ONLY,
+	LISTING_EXCEPT,
+};
+
 /* Keys of the maps comms and paths: prefixes, a whole comm including its NUL. */
 #define PREFIX_MAX 255
 

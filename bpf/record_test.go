@@ -96,6 +96,7 @@ func TestEnumsMatchObject(t *testing.T) {
 		"remark": {Truncated: "REMARK_TRUNCATED", Unreadable: "REMARK_UNREADABLE", Outcome: "REMARK_OUTCOME",
 			FastOpen: "REMARK_FAST_OPEN"},
 		"id_kind": {PID: "ID_PID", TID: "ID_TID", UID: "ID_UID", GID: "ID_GID", Errno: "ID_ERRNO", IDKinds: "ID_KINDS"},
+		"listing": {ListingNone: "LISTING_NONE", ListingOnly: "LISTING_ONLY", ListingExcept: "LISTING_EXCEPT"},
 	} {
 		var c *btf.Enum
 		if err := spec.TypeByName(name, &c); err != nil {

@@ -16,7 +16,8 @@
 
 /* What is done with a call when it is entered, when it returns, and when it ends. */
 
-#define WATCHES_CONNECTS (cfg.want_details && !cfg.only_paths && cfg.traced & BIT(connect))
+#define WATCHES_CONNECTS \
+	(cfg.want_details && (!cfg.only_paths || cfg.other_paths) && cfg.traced & BIT(connect))
 
 /* A record with details, or one whose path decides whether it is sent. */
 static __always_inline void send_with_slot(void *ctx, struct call *call, struct slot *slot,
@@ -99,8 +100,8 @@ static __always_inline void left_interrupted(void *ctx, __u32 tid, const struct 
 {
 	struct call call = call_from_note(noted, noted->ret);
 
-	if (cfg.only_paths || !caller_passes(call.task, pid_tgid_of(call.task)) ||
-	    !result_passes(call.ret))
+	if ((cfg.only_paths && !cfg.other_paths) ||
+	    !caller_passes(call.task, pid_tgid_of(call.task)) || !result_passes(call.ret))
 		count(filtered);
 	else
 		send_left(ctx, &call, noted);

@@ -152,6 +152,12 @@ func TestFilters(t *testing.T) {
 			{[]string{"-s", "!open,!close", "-n", "trigger32"}, func(e event) bool {
 				return e.text("syscall") == "connect" || strings.HasPrefix(e.text("syscall"), "accept")
 			}},
+			{[]string{"-p", "!" + strconv.Itoa(other)}, func(e event) bool { return e.number("pid") != other }},
+			{[]string{"-p", "!" + own, "--follow"}, func(e event) bool { return e.number("pid") != os.Getpid() && e.text("comm") != "trigger32" }},
+			{[]string{"-n", "!trigger,!sh,!trig3*"}, func(e event) bool { return e.text("comm") != "trigger" }},
+			{[]string{"-u", "!root"}, func(e event) bool { return e.number("uid") != 0 }},
+			{[]string{"--errno", "!ENOENT,!9", "-n", "trigger32"}, func(e event) bool { return e.text("error") != "ENOENT" && e.text("error") != "EBADF" }},
+			{[]string{"--path", "!/dev", "-n", "trigger32"}, func(e event) bool { return !strings.HasPrefix(e.text("path"), "/dev") }},
 		} {
 			t.Run(strings.Join(c.filter, " "), func(t *testing.T) {
 				r := start(t, slices.Concat(options, []string{"-o", "json"}, c.filter)...)
@@ -183,6 +189,19 @@ func TestFiltersLetAllThrough(t *testing.T) {
 			"--comm=trigger32 --path=/dev/null": 4,
 			"--comm=trigger3":                   0,
 			"--comm=trigger32 --uid=4242":       13,
+			// Exceptions, alone and among others.
+			"--comm=trigger32 --path=!/dev/null":          9,
+			"--comm=trigger32 --path=/dev,!/dev/null":     0,
+			"--comm=trigger32 --path=!/dev,/dev/null":     4,
+			"--comm=trigger32 --path=!/dev,!/nonexistent": 8,
+			"--comm=trigger32 --errno=!ENOENT":            12,
+			"--comm=trigger32 --errno=!ENOENT --failed":   3,
+			"--uid=4242 --comm=!trigger32":                0,
+			"--uid=4242 --comm=!trig*,trigger32":          13,
+			"--uid=4242 --comm=trig*,!trigger32":          0,
+			"--comm=trigger32 --uid=!4242":                0,
+			"--comm=trigger32 --uid=!4243,!0":             13,
+			"--comm=trigger32 --gid=!4242,!0":             0,
 		} {
 			t.Run(filter, func(t *testing.T) {
 				r := start(t, append(options, strings.Fields(filter)...)...)
@@ -216,6 +235,11 @@ func TestCgroupFilter(t *testing.T) {
 			res := r.stop()
 			if !accountsFor(syscalls(res.of(p.pid, p.comm)), p.did, res.missed) {
 				t.Errorf("--cgroup %s: %v of %v; %s", cgroup, syscalls(res.of(p.pid, p.comm)), p.did, res.summary)
+			}
+			others := start(t, append(options, "--cgroup", "!"+cgroup)...)
+			leftOut := trigger(t, trigger64, inCgroup(t, child), "calls")
+			if res := others.stop(); len(res.of(leftOut.pid, leftOut.comm)) > 0 || len(res.rows) == 0 {
+				t.Errorf("--cgroup !%s: %v of %d rows", cgroup, syscalls(res.of(leftOut.pid, leftOut.comm)), len(res.rows))
 			}
 			for _, row := range res.rows {
 				if row.pid != p.pid {

@@ -126,7 +126,7 @@ func completeValue(f described, typed string) ([]candidate, string) {
 	case *option.Containers:
 		return completeList(typed, "!", containers())
 	case interface{ Words() []string }:
-		return completeList(typed, "", words(v.Words()))
+		return completeList(typed, "!", words(v.Words()))
 	case *option.List:
 		if f.Names()[0] != "columns" {
 			return nil, ""
@@ -138,15 +138,15 @@ func completeValue(f described, typed string) ([]candidate, string) {
 		}
 		return completeList(typed, "+-", all)
 	case *option.Processes:
-		return completeList(typed, "", processes())
+		return completeList(typed, "!", processes())
 	case *option.Comms:
 		var all []candidate
 		for _, p := range processes() {
 			all = append(all, candidate{p.about, ""})
 		}
-		return completeList(typed, "", all)
+		return completeList(typed, "!", all)
 	case *option.Cgroups:
-		return completeList(typed, "", cgroups())
+		return completeList(typed, "!", cgroups())
 	}
 	return nil, ""
 }

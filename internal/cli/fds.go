@@ -108,7 +108,7 @@ func (f *Fds) resolve(by bool) error {
 		}
 		f.Filter.States = append(f.Filter.States, state)
 	}
-	f.Filter.Containers, f.Filter.PIDs, f.Filter.Comms, f.Filter.Kinds, f.Filter.Paths = f.Match.Match, f.PIDs.Tasks, f.Comms, f.Kinds, f.Paths
+	f.Filter.Containers, f.Filter.PIDs, f.Filter.Comms, f.Filter.Kinds, f.Filter.Paths = f.Match.Match, f.PIDs.List, f.Comms.List, f.Kinds, f.Paths.List
 	return nil
 }
 

@@ -93,11 +93,11 @@ func (s *Select) filter() tracer.Filter {
 		IgnoreHost:     s.IgnoreHost,
 		OnlyChosen:     s.choosesContainers(),
 		Failed:         s.Failed,
-		PIDs:           s.PIDs.Tasks,
-		TIDs:           s.TIDs.Tasks,
-		Errnos:         s.Errnos,
-		Comms:          s.Comms,
-		Paths:          s.Paths,
+		PIDs:           s.PIDs.List,
+		TIDs:           s.TIDs.List,
+		Errnos:         s.Errnos.List,
+		Comms:          s.Comms.List,
+		Paths:          s.Paths.List,
 		FollowChildren: s.Follow,
 	}
 }
@@ -228,7 +228,7 @@ func (o *Options) resolve(needs stream.Needs) (r request, err error) {
 		return r, err
 	}
 	for name, shown := range map[string]bool{"full-path": needs.File, "latency": needs.Details} {
-		if slices.Contains(o.given, name) && !shown && len(o.Select.Paths) == 0 {
+		if slices.Contains(o.given, name) && !shown && o.Select.Paths.Len() == 0 {
 			return r, usagef("--%s is for -o wide and -o json, or a column that shows it", name)
 		}
 	}
@@ -271,8 +271,8 @@ func (o *Options) conflict() error {
 		{o.Look.CgroupID && len(o.Look.Columns) > 0, "--use-cgv2 and --columns exclude each other: cgroupid is a column"},
 		{o.Kernel.Quiet && o.Kernel.Verbose, "--quiet and --verbose exclude each other"},
 		{o.Kernel.Runtimes.None && len(o.Kernel.Runtimes.Sockets) > 0, "--no-runtime and --runtime-socket exclude each other"},
-		{o.Select.Follow && len(o.Select.PIDs.Tasks) == 0, "--follow needs --pid"},
-		{len(o.Command) > 0 && len(o.Select.PIDs.Tasks) > 0, "--pid and a command exclude each other"},
+		{o.Select.Follow && o.Select.PIDs.Len() == 0, "--follow needs --pid"},
+		{len(o.Command) > 0 && o.Select.PIDs.Len() > 0, "--pid and a command exclude each other"},
 	} {
 		if c.there {
 			return usagef("%s", c.message)

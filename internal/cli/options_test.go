@@ -17,6 +17,7 @@ import (
 	"github.com/copenclose/copenclose/internal/container"
 	"github.com/copenclose/copenclose/internal/option"
 	"github.com/copenclose/copenclose/internal/output"
+	"github.com/copenclose/copenclose/internal/selection"
 	"github.com/copenclose/copenclose/internal/tracer"
 )
 
@@ -111,16 +112,20 @@ func TestResolve(t *testing.T) {
 		"-o json --latency --full-path": with(func(c *tracer.Config) {
 			c.Details, c.Cgroups, c.File, c.Latency = true, true, true, true
 		}),
-		"-I":                         with(func(c *tracer.Config) { c.Cgroups, c.Filter.IgnoreHost = true, true }),
-		"-x":                         with(func(c *tracer.Config) { c.Filter.Failed = true }),
-		"-s close":                   with(func(c *tracer.Config) { c.Syscalls = parse(t, "-s close").Select.Syscalls.Names() }),
-		"-p 1,2 --follow":            with(func(c *tracer.Config) { c.Filter.PIDs, c.Filter.FollowChildren = option.Tasks{1, 2}, true }),
-		"--tid 3":                    with(func(c *tracer.Config) { c.Filter.TIDs = option.Tasks{3} }),
-		"-u 4 -g 5":                  plain, // looked up later
-		"--errno ENOENT":             with(func(c *tracer.Config) { c.Filter.Errnos = []uint32{2} }),
-		"--comm a,b*":                with(func(c *tracer.Config) { c.Filter.Comms = []string{"a", "b*"} }),
-		"--path /etc --latency":      with(func(c *tracer.Config) { c.Filter.Paths, c.Details, c.Latency = []string{"/etc"}, true, true }),
-		"--path /etc --full-path":    with(func(c *tracer.Config) { c.Filter.Paths, c.File = []string{"/etc"}, true }),
+		"-I":                      with(func(c *tracer.Config) { c.Cgroups, c.Filter.IgnoreHost = true, true }),
+		"-x":                      with(func(c *tracer.Config) { c.Filter.Failed = true }),
+		"-s close":                with(func(c *tracer.Config) { c.Syscalls = parse(t, "-s close").Select.Syscalls.Names() }),
+		"-p 1,2 --follow":         with(func(c *tracer.Config) { c.Filter.PIDs, c.Filter.FollowChildren = selection.Of[uint32](1, 2), true }),
+		"--tid 3":                 with(func(c *tracer.Config) { c.Filter.TIDs = selection.Of[uint32](3) }),
+		"-u 4 -g 5":               plain, // looked up later
+		"--errno ENOENT":          with(func(c *tracer.Config) { c.Filter.Errnos = selection.Of[uint32](2) }),
+		"--comm a,b*":             with(func(c *tracer.Config) { c.Filter.Comms = selection.Of("a", "b*") }),
+		"--path /etc --latency":   with(func(c *tracer.Config) { c.Filter.Paths, c.Details, c.Latency = selection.Of("/etc"), true, true }),
+		"--path /etc --full-path": with(func(c *tracer.Config) { c.Filter.Paths, c.File = selection.Of("/etc"), true }),
+		"--errno !EAGAIN,ENOENT -n !a": with(func(c *tracer.Config) {
+			c.Filter.Errnos = selection.List[uint32]{Only: []uint32{2}, Except: []uint32{11}}
+			c.Filter.Comms.Except = []string{"a"}
+		}),
 		"--cgroup /a":                plain,
 		"--attach perf -q":           with(func(c *tracer.Config) { c.Attach = tracer.PerfTracepoint }),
 		"--buffer perf -v":           with(func(c *tracer.Config) { c.Buffer = tracer.Perf }),

@@ -88,22 +88,31 @@ func (t *tool) newSession(o *Options, sink stream.Sink) (s *session, err error) 
 	return s, nil
 }
 
-// findCgroups has the tracer trace only these cgroups, if there are any.
-func (s *session) findCgroups(idsOrPaths []string) (err error) {
-	if len(idsOrPaths) == 0 {
+// findCgroups has the tracer trace only these cgroups, or all but some, if there are
+// any.
+func (s *session) findCgroups(of option.Cgroups) (err error) {
+	if of.Len() == 0 {
 		return nil
 	}
 	if s.cgroups, err = cgroup.Open(); err != nil {
 		return fmt.Errorf("--cgroup: %w", err)
 	}
+	to := &s.tracer.Filter.Cgroups
+	if to.Only, err = s.directories(of.Only); err == nil {
+		to.Except, err = s.directories(of.Except)
+	}
+	return err
+}
+
+func (s *session) directories(idsOrPaths []string) (dirs []string, err error) {
 	for _, word := range idsOrPaths {
 		dir, err := s.cgroups.Directory(word)
 		if err != nil {
-			return fmt.Errorf("--cgroup %s: %w", word, err)
+			return nil, fmt.Errorf("--cgroup %s: %w", word, err)
 		}
-		s.tracer.Filter.Cgroups = append(s.tracer.Filter.Cgroups, dir)
+		dirs = append(dirs, dir)
 	}
-	return nil
+	return dirs, nil
 }
 
 // checkTasks fails if none of the processes or threads to trace is there, and says
@@ -114,16 +123,17 @@ func (s *session) checkTasks() error {
 	}
 	for _, of := range []struct {
 		kind  string
-		tasks option.Tasks
-	}{{"process", s.options.Select.PIDs.Tasks}, {"thread", s.options.Select.TIDs.Tasks}} {
+		tasks *option.Tasks
+	}{{"process", &s.options.Select.PIDs.Tasks}, {"thread", &s.options.Select.TIDs.Tasks}} {
 		missing := of.tasks.Missing()
 		if len(missing) == 0 {
 			continue
 		}
-		if len(missing) == len(of.tasks) {
-			return fmt.Errorf("no %s %s", of.kind, &missing)
+		which := strings.Trim(strings.ReplaceAll(fmt.Sprint(missing), " ", ","), "[]")
+		if len(missing) == len(of.tasks.Only) {
+			return fmt.Errorf("no %s %s", of.kind, which)
 		}
-		s.remark.Printf("no %s %s", of.kind, &missing)
+		s.remark.Printf("no %s %s", of.kind, which)
 	}
 	return nil
 }

@@ -78,6 +78,8 @@ func TestTyped(t *testing.T) {
 		{"-p -1", "-p -1: must be more than 0"},
 		{"-p 1,,2", "-p 1,,2: an entry of the list is empty"},
 		{"-p ''", "-p '': an entry of the list is empty"},
+		{"-p !", "-p '!': nothing after the !"},
+		{"-p !nginx", `-p '!nginx': not a process id; for a name: -n nginx, or -p "$(pidof nginx)"`},
 		{"-u 4294967296", "-u 4294967296: not an id: those are from 0 to 4294967295"},
 		{"-u -1", "-u -1: not an id: those are from 0 to 4294967295"},
 		{"-u no-such-user", `--uid: no user "no-such-user"`},

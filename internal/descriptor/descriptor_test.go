@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/copenclose/copenclose/bpf"
+	"github.com/copenclose/copenclose/internal/selection"
 	"github.com/copenclose/copenclose/internal/stream"
 )
 
@@ -163,19 +164,20 @@ func TestFilter(t *testing.T) {
 		f    Filter
 		want string
 	}{
-		{"pid", Filter{PIDs: []uint32{101}}, "101[0 3 5] "},
-		{"pid of one that shares the table", Filter{PIDs: []uint32{210}}, "200[1 4] "},
-		{"comm", Filter{Comms: []string{"sh", "wor*"}}, "200[1 4] 101[0 3 5] "},
+		{"pid", Filter{PIDs: selection.Of[uint32](101)}, "101[0 3 5] "},
+		{"pid of one that shares the table", Filter{PIDs: selection.Of[uint32](210)}, "200[1 4] "},
+		{"comm", Filter{Comms: selection.Of("sh", "wor*")}, "200[1 4] 101[0 3 5] "},
 		{"host", Filter{IgnoreHost: true, Kinds: []string{"unix"}}, "101[3] "},
 		{"container", Filter{Containers: func(c *stream.Container) bool { return c != nil }, Kinds: []string{"pipe"}}, "101[5] "},
 		{"kinds", Filter{Kinds: []string{"inotify", "pipe"}}, "100[62] 200[1] 101[5] "},
-		{"sockets", Filter{Kinds: []string{"socket"}, PIDs: []uint32{101, 200}}, "200[4] 101[3] "},
+		{"sockets", Filter{Kinds: []string{"socket"}, PIDs: selection.Of[uint32](101, 200)}, "200[4] 101[3] "},
 		{"anon", Filter{Kinds: []string{"anon"}}, "100[62] "},
 		{"state", Filter{States: []string{"LISTEN", "ESTABLISHED"}}, "100[3 4] "},
 		{"deleted", Filter{Deleted: true}, "100[60 61] "},
-		{"path", Filter{Paths: []string{"/tmp/", "/nothing"}}, "100[60 61] "},
+		{"path", Filter{Paths: selection.Of("/tmp/", "/nothing")}, "100[60 61] "},
+		{"exceptions", Filter{PIDs: selection.List[uint32]{Except: []uint32{101, 200}}, Kinds: []string{"pipe", "inotify"}}, "100[62] "},
 		{"inherited", Filter{Inherited: true}, "101[0] "},
-		{"nothing", Filter{Paths: []string{"/nothing"}}, ""},
+		{"nothing", Filter{Paths: selection.Of("/nothing")}, ""},
 	} {
 		s := attributed(t)
 		got := ""
@@ -290,7 +292,7 @@ FDS  PROCESSES  MOST BY                KIND  STATE        TARGET
 func TestDescriptorsTable(t *testing.T) {
 	var b bytes.Buffer
 	s := attributed(t)
-	if err := WriteDescriptors(&b, s, s.Select(&Filter{PIDs: []uint32{101}})); err != nil {
+	if err := WriteDescriptors(&b, s, s.Select(&Filter{PIDs: selection.Of[uint32](101)})); err != nil {
 		t.Fatal(err)
 	}
 	checkText(t, b.String(), `
@@ -304,10 +306,10 @@ shop/api   101  wor\nker   5  r     no       pipe  -            200 sh     pipe:
 func TestJSON(t *testing.T) {
 	var b bytes.Buffer
 	s := attributed(t)
-	if err := WriteDescriptorsJSON(&b, s, s.Select(&Filter{PIDs: []uint32{101}, Kinds: []string{"file", "unix"}})); err != nil {
+	if err := WriteDescriptorsJSON(&b, s, s.Select(&Filter{PIDs: selection.Of[uint32](101), Kinds: []string{"file", "unix"}})); err != nil {
 		t.Fatal(err)
 	}
-	if err := WriteProcessesJSON(&b, s.Select(&Filter{PIDs: []uint32{101}}), Limit{What: HostFilesLimit, Used: 5, Max: 9}, s.Inotify()); err != nil {
+	if err := WriteProcessesJSON(&b, s.Select(&Filter{PIDs: selection.Of[uint32](101)}), Limit{What: HostFilesLimit, Used: 5, Max: 9}, s.Inotify()); err != nil {
 		t.Fatal(err)
 	}
 	process := `{"pid":101,"ppid":100,"uid":0,"comm":"wor\nker","cgroup_id":7,"container":{"id":"abc","name":"api","runtime":"docker"},`

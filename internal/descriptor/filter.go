@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/copenclose/copenclose/internal/selection"
 	"github.com/copenclose/copenclose/internal/stream"
 )
 
@@ -18,20 +19,20 @@ type Filter struct {
 	// Of processes.
 	Containers func(*stream.Container) bool
 	IgnoreHost bool
-	PIDs       []uint32
-	Comms      []string // names of processes; one that ends with a * is a beginning
+	PIDs       selection.List[uint32]
+	Comms      selection.List[string] // names of processes; one that ends with a * is a beginning
 
 	// Of descriptors.
-	Kinds     []string // see Descriptor.IsKind
-	States    []string // see StateNames
-	Paths     []string // beginnings
+	Kinds     []string               // see Descriptor.IsKind
+	States    []string               // see StateNames
+	Paths     selection.List[string] // beginnings
 	Deleted   bool
 	Inherited bool
 }
 
 // ofDescriptors reports whether the filter looks at descriptors.
 func (f *Filter) ofDescriptors() bool {
-	return len(f.Kinds)+len(f.States)+len(f.Paths) > 0 || f.Deleted || f.Inherited
+	return len(f.Kinds)+len(f.States)+f.Paths.Len() > 0 || f.Deleted || f.Inherited
 }
 
 func (f *Filter) table(t *Table) bool {
@@ -41,19 +42,22 @@ func (f *Filter) table(t *Table) bool {
 	case f.IgnoreHost && t.IsKnown && t.Container == nil:
 		return false
 	}
-	if len(f.Comms) > 0 && !slices.ContainsFunc(f.Comms, t.isCalled) {
-		return false
-	}
-	return len(f.PIDs) == 0 || slices.Contains(f.PIDs, t.PID) ||
-		slices.ContainsFunc(t.Shares, func(pid uint32) bool { return slices.Contains(f.PIDs, pid) })
+	return f.Comms.Passes(t.matchesName) && f.PIDs.Passes(func(pid uint32) int {
+		if t.PID == pid || slices.Contains(t.Shares, pid) {
+			return 1
+		}
+		return 0
+	})
 }
 
-// isCalled reports whether the process has that name, or begins so.
-func (t *Table) isCalled(name string) bool {
-	if beginning, ok := strings.CutSuffix(name, "*"); ok {
-		return bytes.HasPrefix(t.Comm(), []byte(beginning))
+// matchesName returns how long the part of name is that the process is called, or that
+// its name begins with, 0 for none.
+func (t *Table) matchesName(name string) int {
+	beginning, isBeginning := strings.CutSuffix(name, "*")
+	if isBeginning && bytes.HasPrefix(t.Comm(), []byte(beginning)) || string(t.Comm()) == name {
+		return len(name)
 	}
-	return string(t.Comm()) == name
+	return 0
 }
 
 func (f *Filter) descriptor(d *Descriptor) bool {
@@ -62,7 +66,7 @@ func (f *Filter) descriptor(d *Descriptor) bool {
 		return false
 	case len(f.States) > 0 && !slices.Contains(f.States, d.State()):
 		return false
-	case len(f.Paths) > 0 && !slices.ContainsFunc(f.Paths, func(path string) bool { return bytes.HasPrefix(d.Of.Name(), []byte(path)) }):
+	case !f.Paths.Passes(d.beginsWith):
 		return false
 	case f.Deleted && !d.IsDeleted:
 		return false
@@ -70,6 +74,14 @@ func (f *Filter) descriptor(d *Descriptor) bool {
 		return false
 	}
 	return true
+}
+
+// beginsWith returns the length of path, 0 if the descriptor's does not begin so.
+func (d *Descriptor) beginsWith(path string) int {
+	if bytes.HasPrefix(d.Of.Name(), []byte(path)) {
+		return len(path)
+	}
+	return 0
 }
 
 // isInherited reports whether a process that is older has the same file open, from

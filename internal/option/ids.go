@@ -15,45 +15,29 @@ import (
 
 	"github.com/copenclose/copenclose/internal/escape"
 	"github.com/copenclose/copenclose/internal/names"
+	"github.com/copenclose/copenclose/internal/selection"
 )
 
-// Tasks is the ids of processes or threads.
-type Tasks []uint32
+// Tasks is a Selection of processes or threads, by their ids.
+type Tasks struct{ Selection[uint32] }
 
-func (n *Tasks) add(list string, notID string) error {
-	return eachWord(list, func(word string) error {
+func (t *Tasks) set(list string, notID string) error {
+	return t.add(eachWord, list, func(word string) (uint32, error) {
 		id, err := strconv.ParseInt(word, 10, 32)
 		switch {
 		case err != nil:
-			return fmt.Errorf(notID, escape.String(word))
+			return 0, fmt.Errorf(notID, escape.String(word))
 		case id <= 0:
-			return errNotPositive
+			return 0, errNotPositive
 		}
-		*n = append(*n, uint32(id))
-		return nil
+		return uint32(id), nil
 	})
 }
 
-// Processes is a List of processes, by their ids.
-type Processes struct{ Tasks }
-
-// Set adds the ids of s.
-func (p *Processes) Set(s string) error {
-	return p.add(s, `not a process id; for a name: -n %s, or -p "$(pidof %[1]s)"`)
-}
-
-// Threads is a List of threads, by their ids.
-type Threads struct{ Tasks }
-
-// Set adds the ids of s.
-func (p *Threads) Set(s string) error { return p.add(s, "not a thread id; for a name: -n %s") }
-
-func (n *Tasks) String() string { return joined(*n) }
-
-// Missing returns those that there are not. Ids are those of this process's PID
-// namespace here.
-func (n Tasks) Missing() (missing Tasks) {
-	for _, id := range n {
+// Missing returns those that are wanted, but not there. Ids are those of this process's
+// PID namespace here.
+func (t *Tasks) Missing() (missing []uint32) {
+	for _, id := range t.Only {
 		if errors.Is(unix.Kill(int(id), 0), unix.ESRCH) {
 			missing = append(missing, id)
 		}
@@ -61,25 +45,32 @@ func (n Tasks) Missing() (missing Tasks) {
 	return missing
 }
 
-// Users is a List of users, each an id or a name.
-type Users []string
+// Processes is a Selection of processes, by their ids.
+type Processes struct{ Tasks }
 
-// Set adds the users of s. Names are not looked up yet.
-func (u *Users) Set(s string) error {
-	return eachWord(s, func(word string) error {
-		*u = append(*u, word)
-		return checkID(word)
-	})
+// Set adds the ids of s.
+func (p *Processes) Set(s string) error {
+	return p.set(s, `not a process id; for a name: -n %s, or -p "$(pidof %[1]s)"`)
 }
 
-func (u *Users) String() string { return strings.Join(*u, ",") }
+// Threads is a Selection of threads, by their ids.
+type Threads struct{ Tasks }
+
+// Set adds the ids of s.
+func (t *Threads) Set(s string) error { return t.set(s, "not a thread id; for a name: -n %s") }
+
+// Users is a Selection of users, each an id or a name.
+type Users struct{ Selection[string] }
+
+// Set adds the users of s. Names are not looked up yet.
+func (u *Users) Set(s string) error { return u.add(eachWord, s, checkID) }
 
 // Words returns the names of this machine's users.
 func (u *Users) Words() []string { return firstFields("/etc/passwd") }
 
 // IDs looks the names up.
-func (u Users) IDs() ([]uint32, error) {
-	return lookUp(u, func(name string) (string, error) {
+func (u *Users) IDs() (selection.List[uint32], error) {
+	return lookUp(u.List, func(name string) (string, error) {
 		found, err := user.Lookup(name)
 		if err != nil {
 			return "", fmt.Errorf("no user %q", name)
@@ -88,18 +79,11 @@ func (u Users) IDs() ([]uint32, error) {
 	})
 }
 
-// Groups is a List of groups of users, each an id or a name.
-type Groups []string
+// Groups is a Selection of groups of users, each an id or a name.
+type Groups struct{ Selection[string] }
 
 // Set adds the groups of s. Names are not looked up yet.
-func (g *Groups) Set(s string) error {
-	return eachWord(s, func(word string) error {
-		*g = append(*g, word)
-		return checkID(word)
-	})
-}
-
-func (g *Groups) String() string { return strings.Join(*g, ",") }
+func (g *Groups) Set(s string) error { return g.add(eachWord, s, checkID) }
 
 // Words returns the names of this machine's groups.
 func (g *Groups) Words() []string { return firstFields("/etc/group") }
@@ -117,8 +101,8 @@ func firstFields(file string) (fields []string) {
 }
 
 // IDs looks the names up.
-func (g Groups) IDs() ([]uint32, error) {
-	return lookUp(g, func(name string) (string, error) {
+func (g *Groups) IDs() (selection.List[uint32], error) {
+	return lookUp(g.List, func(name string) (string, error) {
 		found, err := user.LookupGroup(name)
 		if err != nil {
 			return "", fmt.Errorf("no group %q", name)
@@ -128,16 +112,23 @@ func (g Groups) IDs() ([]uint32, error) {
 }
 
 // checkID refuses numbers that are no id. A name never is a number.
-func checkID(word string) error {
+func checkID(word string) (string, error) {
 	number, err := strconv.ParseInt(word, 10, 64)
 	if (err == nil && (number < 0 || number > 1<<32-1)) || errors.Is(err, strconv.ErrRange) {
-		return errors.New("not an id: those are from 0 to 4294967295")
+		return "", errors.New("not an id: those are from 0 to 4294967295")
 	}
-	return nil
+	return word, nil
 }
 
 // lookUp returns the ids that words are, or have according to find.
-func lookUp(words []string, find func(name string) (id string, err error)) (ids []uint32, err error) {
+func lookUp(words selection.List[string], find func(name string) (id string, err error)) (ids selection.List[uint32], err error) {
+	if ids.Only, err = idsOf(words.Only, find); err == nil {
+		ids.Except, err = idsOf(words.Except, find)
+	}
+	return ids, err
+}
+
+func idsOf(words []string, find func(name string) (id string, err error)) (ids []uint32, err error) {
 	for _, word := range words {
 		id, err := strconv.ParseUint(word, 10, 32)
 		if err != nil {
@@ -154,40 +145,28 @@ func lookUp(words []string, find func(name string) (id string, err error)) (ids 
 	return ids, nil
 }
 
-// Errnos is a List of errors, each a name like ENOENT or a number.
-type Errnos []uint32
+// Errnos is a Selection of errors, each a name like ENOENT or a number.
+type Errnos struct{ Selection[uint32] }
 
 // errnoMax is MAX_ERRNO of include/linux/err.h.
 const errnoMax = 4095
 
 // Set adds the errors of s.
 func (e *Errnos) Set(s string) error {
-	return eachWord(s, func(word string) error {
+	return e.add(eachWord, s, func(word string) (uint32, error) {
 		if number, err := strconv.ParseInt(word, 10, 32); err == nil {
 			if number < 1 || number > errnoMax {
-				return fmt.Errorf("not an error: those are from 1 to %d", errnoMax)
+				return 0, fmt.Errorf("not an error: those are from 1 to %d", errnoMax)
 			}
-			*e = append(*e, uint32(number))
-			return nil
+			return uint32(number), nil
 		}
 		errno := names.Errno(strings.ToUpper(word))
 		if errno == 0 {
-			return errors.New("not an error like ENOENT or 2")
+			return 0, errors.New("not an error like ENOENT or 2")
 		}
-		*e = append(*e, errno)
-		return nil
+		return errno, nil
 	})
 }
 
-func (e *Errnos) String() string { return joined(*e) }
-
 // Words returns the names of errors.
 func (e *Errnos) Words() []string { return names.Errnos() }
-
-func joined(numbers []uint32) string {
-	var words []string
-	for _, n := range numbers {
-		words = append(words, strconv.FormatUint(uint64(n), 10))
-	}
-	return strings.Join(words, ",")
-}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/copenclose/copenclose/bpf"
 	"github.com/copenclose/copenclose/internal/container"
+	"github.com/copenclose/copenclose/internal/selection"
 )
 
 // EntryError says what is wrong with an entry of a list.
@@ -47,6 +48,29 @@ func eachWord(list string, add func(word string) error) error {
 	return each(list, add)
 }
 
+// Selection is a list of what is wanted and, after a !, of what is not.
+type Selection[T any] struct{ selection.List[T] }
+
+// add parses the entries of list, which split finds.
+func (s *Selection[T]) add(split func(list string, add func(entry string) error) error, list string, parse func(word string) (T, error)) error {
+	return split(list, func(entry string) error {
+		word, except := strings.CutPrefix(entry, "!")
+		if word = strings.TrimSpace(word); word == "" {
+			return errors.New("nothing after the !")
+		}
+		parsed, err := parse(word)
+		if err != nil {
+			return err
+		}
+		if except {
+			s.Except = append(s.Except, parsed)
+		} else {
+			s.Only = append(s.Only, parsed)
+		}
+		return nil
+	})
+}
+
 // List is words with commas between them. A flag that is given again adds to it.
 type List []string
 
@@ -80,72 +104,63 @@ func (l *Sockets) Set(s string) error {
 
 func (l *Sockets) String() string { return strings.Join(*l, ",") }
 
-// Comms is a List of thread names, or with a * at their end, beginnings.
-type Comms []string
+// Comms is a Selection of thread names, or with a * at their end, beginnings.
+type Comms struct{ Selection[string] }
 
 // commMax is the length of the longest name; TASK_COMM_LEN with its NUL is 16.
 const commMax = 15
 
 // Set adds the names of s.
 func (c *Comms) Set(s string) error {
-	return each(s, func(word string) error {
+	return c.add(each, s, func(word string) (string, error) {
 		name := strings.TrimSuffix(word, "*")
 		switch {
 		case len(name) > commMax:
-			return fmt.Errorf("a thread's name has at most %d bytes", commMax)
+			return "", fmt.Errorf("a thread's name has at most %d bytes", commMax)
 		case strings.Contains(name, "*"):
-			return errors.New("a * can only be at the end; for other patterns, use -o json and jq")
-		case len(*c) == bpf.CommsMax:
-			return fmt.Errorf("more than %d names", bpf.CommsMax)
+			return "", errors.New("a * can only be at the end; for other patterns, use -o json and jq")
+		case c.Len() == bpf.CommsMax:
+			return "", fmt.Errorf("more than %d names", bpf.CommsMax)
 		}
-		*c = append(*c, word)
-		return nil
+		return word, nil
 	})
 }
 
-func (c *Comms) String() string { return strings.Join(*c, ",") }
-
-// Paths is a List of beginnings of paths. A * at their end is left out.
-type Paths []string
+// Paths is a Selection of beginnings of paths. A * at their end is left out.
+type Paths struct{ Selection[string] }
 
 // Set adds the paths of s.
 func (p *Paths) Set(s string) error {
-	return each(s, func(word string) error {
+	return p.add(each, s, func(word string) (string, error) {
 		path := strings.TrimRight(word, "*")
 		switch {
 		case path == "":
-			return errors.New("every path begins so")
+			return "", errors.New("every path begins so")
 		case strings.Contains(path, "*"):
-			return errors.New("paths are chosen by their beginnings; a * can only be at the end")
+			return "", errors.New("paths are chosen by their beginnings; a * can only be at the end")
 		case strings.HasPrefix(path, "~"):
-			return errors.New("no shell has replaced the ~; write $HOME, or leave out the quotes")
+			return "", errors.New("no shell has replaced the ~; write $HOME, or leave out the quotes")
 		case len(path) > bpf.PrefixMax:
-			return fmt.Errorf("the beginning of a path can have %d bytes, not %d", bpf.PrefixMax, len(path))
-		case len(*p) == bpf.PathsMax:
-			return fmt.Errorf("more than %d paths", bpf.PathsMax)
+			return "", fmt.Errorf("the beginning of a path can have %d bytes, not %d", bpf.PrefixMax, len(path))
+		case p.Len() == bpf.PathsMax:
+			return "", fmt.Errorf("more than %d paths", bpf.PathsMax)
 		}
-		*p = append(*p, path)
-		return nil
+		return path, nil
 	})
 }
 
-func (p *Paths) String() string { return strings.Join(*p, ",") }
-
-// Cgroups is a List of cgroups, each an id or a path.
-type Cgroups []string
+// Cgroups is a Selection of cgroups, each an id or a path.
+type Cgroups struct{ Selection[string] }
 
 // Set adds the cgroups of s.
 func (c *Cgroups) Set(s string) error {
-	return each(s, func(word string) error {
-		if len(*c) == bpf.CgroupsMax {
-			return fmt.Errorf("more than %d cgroups", bpf.CgroupsMax)
+	return c.add(each, s, func(word string) (string, error) {
+		if c.Len() == bpf.CgroupsMax {
+			return "", fmt.Errorf("more than %d cgroups", bpf.CgroupsMax)
 		}
-		*c = append(*c, word)
-		return nil
+		return word, nil
 	})
 }
-
-func (c *Cgroups) String() string { return strings.Join(*c, ",") }
 
 // Containers is a List of patterns that a container must match, or with a ! before
 // them must not; see container.Match.

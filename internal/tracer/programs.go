@@ -46,7 +46,7 @@ func (o *object) choosePrograms(cfg Config, mode AttachMode) error {
 // watchesConnects reports whether the outcome of connects is recorded. A filter of
 // paths lets none of them pass.
 func (o *object) watchesConnects(cfg Config) bool {
-	return cfg.Details && len(cfg.Filter.Paths) == 0 && o.traces("connect")
+	return cfg.Details && !cfg.Filter.hidesConnects() && o.traces("connect")
 }
 
 func (o *object) traces(name string) bool {

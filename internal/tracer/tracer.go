@@ -69,7 +69,7 @@ type Config struct {
 
 // usesSlots reports whether records of calls are put together in slots: where they have
 // details, or details decide whether they are sent.
-func (cfg *Config) usesSlots() bool { return cfg.Details || len(cfg.Filter.Paths) > 0 }
+func (cfg *Config) usesSlots() bool { return cfg.Details || cfg.Filter.Paths.Len() > 0 }
 
 // freeSlots is how many slots there must be for an instant: a program can interrupt
 // another one on each CPU.
