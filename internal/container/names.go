@@ -129,7 +129,7 @@ func (n *names) sourcesFor(ctx context.Context, name string, madeBy owner.ID) (f
 	for _, path := range paths {
 		socket := path
 		if madeBy == owner.Root {
-			// One socket of root's may have several names. A user's link is
+			// One socket of root's may have several paths. A user's link is
 			// left as it is: it is followed where its owner is known.
 			target, err := filepath.EvalSymlinks(path)
 			if err != nil {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The copenclose authors
 
-// Package owner tells which user, beside root, could have put a file where it is.
+// Package owner finds out which user, beside root, could have put a file where it is.
 package owner
 
 import (

@@ -51,7 +51,7 @@ func identify(path []string) (Identity, bool) {
 }
 
 // unitID takes the id from a name that runc and crun make of "slice:prefix:id":
-// prefix-id.scope by systemd, or, where they were not told of systemd, the
+// prefix-id.scope by systemd, or, where they do not use systemd, the
 // string itself.
 func unitID(name, prefix string) (string, bool) {
 	if rest, ok := strings.CutPrefix(name, prefix+"-"); ok {
