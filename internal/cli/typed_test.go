@@ -78,7 +78,7 @@ func TestTyped(t *testing.T) {
 		{"-p -1", "-p -1: must be more than 0"},
 		{"-p 1,,2", "-p 1,,2: an entry of the list is empty"},
 		{"-p ''", "-p '': an entry of the list is empty"},
-		{"-p !", "-p '!': nothing after the !"},
+		{"-p !", "-p '!': a ! with nothing after it"},
 		{"-p !nginx", `-p '!nginx': not a process id; for a name: -n nginx, or -p "$(pidof nginx)"`},
 		{"-u 4294967296", "-u 4294967296: not an id: those are from 0 to 4294967295"},
 		{"-u -1", "-u -1: not an id: those are from 0 to 4294967295"},

@@ -56,7 +56,7 @@ func (s *Selection[T]) add(split func(list string, add func(entry string) error)
 	return split(list, func(entry string) error {
 		word, except := strings.CutPrefix(entry, "!")
 		if word = strings.TrimSpace(word); word == "" {
-			return errors.New("nothing after the !")
+			return errors.New("a ! with nothing after it")
 		}
 		parsed, err := parse(word)
 		if err != nil {
