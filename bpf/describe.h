@@ -5,6 +5,7 @@
 
 #include "call.h"
 #include "file.h"
+#include "filter.h"
 #include "maps.h"
 #include "socket.h"
 
