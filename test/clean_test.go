@@ -71,7 +71,8 @@ func TestNothingStays(t *testing.T) {
 		for _, signal := range []unix.Signal{unix.SIGKILL, unix.SIGINT} {
 			t.Run(way+" "+unix.SignalName(signal), func(t *testing.T) {
 				before := inKernel(t)
-				r := start(t, "--attach", way, "-I", "-o", "json", "--latency")
+				// A few programs will do, of every kind.
+				r := start(t, "--attach", way, "-s", "openat,close,connect", "-I", "-o", "json", "--latency")
 				if during := len(inKernel(t)); during <= len(before) {
 					t.Fatalf("%d programs and maps, %d before", during, len(before))
 				}
@@ -94,12 +95,14 @@ func TestStartsAndStops(t *testing.T) {
 		return string(text)
 	}
 	before, mounted := inKernel(t), mounts()
-	for i := range many(20) {
-		args := [][]string{{"-d", "1ms"}, {"-o", "json", "-d", "1ms"}, {"-I", "-C", "--count", "1", "-d", "10ms"}, {"--", "true"}}[i%4]
-		if out, err := exec.Command(copenclose, args...).CombinedOutput(); err != nil {
-			t.Fatalf("%v: %v\n%s", args, err, out)
+	autoAttach(t, func(t *testing.T, options ...string) {
+		for i := range many(20) {
+			args := append(options, [][]string{{"-d", "1ms"}, {"-o", "json", "-d", "1ms"}, {"-I", "-C", "--count", "1", "-d", "10ms"}, {"--", "true"}}[i%4]...)
+			if out, err := exec.Command(copenclose, args...).CombinedOutput(); err != nil {
+				t.Fatalf("%v: %v\n%s", args, err, out)
+			}
 		}
-	}
+	})
 	nothingStays(t, before)
 	if now := mounts(); now != mounted {
 		t.Errorf("mounts were\n%sand are\n%s", mounted, now)
@@ -238,6 +241,8 @@ func memoryCgroup(t *testing.T, bytes int) (procs string) {
 // In as much memory as doctor asks for it traces, and with less it says what is
 // missing, before the kernel ends it.
 func TestLittleMemory(t *testing.T) {
+	way := ""
+	autoAttach(t, func(_ *testing.T, options ...string) { way = strings.Join(options, " ") + " " })
 	for _, c := range []struct {
 		mib    int
 		args   string
@@ -250,7 +255,7 @@ func TestLittleMemory(t *testing.T) {
 	} {
 		t.Run(fmt.Sprintf("%d MiB %s", c.mib, c.args), func(t *testing.T) {
 			procs := memoryCgroup(t, c.mib<<20)
-			cmd := exec.Command("sh", "-c", "echo $$ >"+procs+" && exec "+copenclose+" -d 100ms "+c.args)
+			cmd := exec.Command("sh", "-c", "echo $$ >"+procs+" && exec "+copenclose+" -d 100ms "+way+c.args)
 			out, err := cmd.CombinedOutput()
 			if c.traces && err != nil {
 				t.Errorf("%v\n%s", err, out)

@@ -28,9 +28,13 @@ const leftAtMost = 1<<unix.CAP_DAC_OVERRIDE | 1<<unix.CAP_DAC_READ_SEARCH | 1<<u
 // While it traces, every thread of it has given up what it does not need, it has no
 // file open for writing but what it was given, and still shows everything.
 func TestGivesUpPrivileges(t *testing.T) {
+	autoAttach(t, givesUpPrivileges)
+}
+
+func givesUpPrivileges(t *testing.T, options ...string) {
 	for _, args := range []string{"", "-o json --latency", "-I -o json", "--no-runtime -o json"} {
 		t.Run(args, func(t *testing.T) {
-			r := start(t, append(strings.Fields(args), "--verbose")...)
+			r := start(t, slices.Concat(options, strings.Fields(args), []string{"--verbose"})...)
 			r.stderr.await(t, gaveUp)
 			left := uint64(leftAtMost)
 			if args == "" {
@@ -168,7 +172,9 @@ func TestOrdinaryUser(t *testing.T) {
 					t.Skip(err)
 				}
 			}
-			r := startProgram(t, nil, program, "-o", "json", "--latency", "--verbose")
+			way := []string{}
+			autoAttach(t, func(_ *testing.T, options ...string) { way = options })
+			r := startProgram(t, nil, program, append(way, "-o", "json", "--latency", "--verbose")...)
 			r.stderr.await(t, gaveUp)
 			checkThreads(t, r.cmd.Process.Pid, 1<<unix.CAP_BPF)
 			did := perform(t, trigger64, subjects[0]).did
