@@ -271,7 +271,7 @@ func TestLittleMemory(t *testing.T) {
 func TestClockSetBack(t *testing.T) {
 	onlyInVM(t)
 	autoAttach(t, func(t *testing.T, options ...string) {
-		r := start(t, append(options, "-o", "json", "--latency", "--uid", strconv.Itoa(nobodyElse))...)
+		r := start(t, append(options, "-o", "json", "--latency", "--comm", "trigger", "--uid", strconv.Itoa(nobodyElse))...)
 		before := trigger(t, trigger64, asUser(nobodyElse), "pairs", "100")
 		now := time.Now()
 		setClock(t, now.Add(-time.Hour))
