@@ -118,7 +118,7 @@ func TestPodman(t *testing.T) {
 		c := startTo(t, chosen, "-c", "ct-renamed", "-o", "wide")
 		requestPodman(t, servers[0])
 		table.await(t, podmanRow(servers[0], names[0]))
-		podman(t, "rename", names[0], "ct-renamed")
+		podman(t, "--events-backend=file", "rename", names[0], "ct-renamed")
 		for _, l := range []*lines{table, chosen} {
 			for deadline := time.Now().Add(patience); !podmanRow(servers[0], "ct-renamed").MatchString(l.String()); {
 				if time.Now().After(deadline) {
@@ -156,7 +156,7 @@ func servePodman(t *testing.T) {
 	if err := os.MkdirAll(filepath.Dir(socket), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	service := exec.Command("podman", "system", "service", "--time=0", "unix://"+socket)
+	service := exec.Command("podman", "--events-backend=file", "system", "service", "--time=0", "unix://"+socket)
 	said := newLines()
 	service.Stderr = said
 	if err := service.Start(); err != nil {
