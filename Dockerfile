@@ -9,7 +9,9 @@ WORKDIR /src
 COPY Makefile ./
 COPY packaging/apt-suite packaging/install-missing packaging/cross.mk packaging/
 COPY libbpf libbpf
+COPY packaging/inventory/inventory.mk packaging/inventory/
 COPY vmlinux/vmlinux.mk vmlinux/
+COPY bpf/bpf.mk bpf/
 COPY test/test.mk test/
 RUN make deps
 RUN make build/libbpf/lib/libbpf.a
