@@ -22,19 +22,21 @@ OBJECTS := $(OBJECT) bpf/descriptors.bpf.$(GOARCH).o.gz
 
 include libbpf/libbpf.mk
 include vmlinux/vmlinux.mk
+include packaging/inventory/inventory.mk
+
+# What the Go packages have in them, and a build makes. Targets below need it.
+EMBEDDED := $(OBJECTS) $(COLLECTED)
+
 include bpf/bpf.mk
 include test/test.mk
 include $(wildcard test/*/*.mk)
-include packaging/inventory/inventory.mk
 include $(wildcard packaging/packaging.mk)
 
 export CGO_ENABLED := 1
 export CGO_CFLAGS  := -I$(CURDIR)/$(LIBBPF_DIR)/include $(SYSROOT_CFLAGS)
 export CGO_LDFLAGS := $(CURDIR)/$(LIBBPF) $(SYSROOT_LDFLAGS)
 
-# What the Go packages have in them, and a build makes.
-EMBEDDED    := $(OBJECTS) $(COLLECTED)
-GO_SOURCES  := go.mod go.sum main.go $(wildcard bpf/*.go internal/*/*.go internal/*/*.c)
+GO_SOURCES  := go.mod go.sum main.go $(wildcard bpf/*.go internal/*/*.go internal/*/*/*.go internal/*/*.c)
 # Without it urfave/cli brings a Markdown library, to write its own manual page.
 TAGS        := urfave_cli_no_docs
 # Go's build id and the stamp of the working copy would differ between two folders

@@ -22,7 +22,7 @@ test-vm: ## Run the tests on other kernels in VMs: KERNELS="6.1 7.2" ARGS="-test
 .PHONY: vm-deps
 vm-deps: ## Install what the VMs need (Debian packages)
 	$(Q)$(SUDO) packaging/install-missing qemu-system-x86 mmdebstrap debian-archive-keyring \
-		e2fsprogs cpio zstd xz-utils kmod gcc-multilib
+		e2fsprogs cpio zstd xz-utils kmod $(PACKAGES32)
 
 .PHONY: vm-run
 vm-run: $(VM_IMAGE) $(STATIC) $(TRIGGERS) vm-test-binary
