@@ -93,7 +93,7 @@ func eventually(t *testing.T, what string, is func() bool) {
 // until receives until a value is as wanted.
 func until[T any](t *testing.T, values <-chan T, what string, wanted func(T) bool) T {
 	t.Helper()
-	timeout := time.After(20 * time.Second)
+	timeout := time.After(time.Minute)
 	for {
 		select {
 		case v := <-values:

@@ -280,10 +280,12 @@ func TestPodLogsInPlaceOfSocket(t *testing.T) {
 // An answer that is too long names some containers, and the next one the others.
 func TestLongAnswer(t *testing.T) {
 	long := running(idA, "long", "nginx")
-	long["Ports"] = strings.Split(strings.Repeat("12345 ", 2<<20), " ")
+	long["Ports"] = json.RawMessage("[" + strings.Repeat(`"`+strings.Repeat("1", 256<<10)+`",`, 68) + "0]")
 	socket := socketPath(t)
 	serve(t, socket, newDockerServer(running(idB, "short", "nginx"), long))
-	r, changes := registry(t, Config{Sockets: []string{socket}})
+	set := quick
+	set.answer = time.Minute // 17 MiB, also with the race detector
+	r, changes := registryWith(t, Config{Sockets: []string{socket}}, set)
 	r.Made(1, "/docker/"+idA)
 	r.Made(2, "/docker/"+idB)
 	started(t, r)
