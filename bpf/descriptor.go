@@ -5,8 +5,56 @@ package bpf
 
 import "unsafe"
 
-// DescriptorsProgram is the iterator in DescriptorsObject.
-const DescriptorsProgram = "descriptors"
+// The programs in DescriptorsObject: the iterator, and those that note births.
+const (
+	DescriptorsProgram      = "descriptors"
+	BirthSysExitProgram     = "birth_sys_exit"
+	BirthPerfSysExitProgram = "birth_perf_sys_exit"
+)
+
+// The maps in DescriptorsObject, and the variable that says that births are noted.
+const (
+	BirthsMap      = "births"
+	MadeMap        = "made"
+	LostMap        = ".data.lost"
+	BirthsVariable = "has_births"
+)
+
+// Creators are the calls that make descriptors, in the order of creators.h.
+var Creators = [...]string{
+	"open", "openat", "openat2", "creat", "open_by_handle_at", "socket", "accept", "accept4", "socketpair", "pipe", "pipe2",
+	"eventfd", "eventfd2", "epoll_create", "epoll_create1", "memfd_create", "memfd_secret", "inotify_init", "inotify_init1",
+	"fanotify_init", "timerfd_create", "signalfd", "signalfd4", "pidfd_open", "perf_event_open", "bpf", "userfaultfd",
+	"io_uring_setup", "mq_open", "open_tree", "fsopen", "fsmount", "fspick", "landlock_create_ruleset", "dup", "dup2", "dup3",
+	"fcntl", "fcntl64", "pidfd_getfd", "recvmsg",
+}
+
+// BirthKey is struct birth_key of descriptor.h, a key of BirthsMap.
+type BirthKey struct {
+	Address uint64 // of a file, or of a table
+	FD      uint32 // BirthOfFile for a file
+	_       uint32
+}
+
+// BirthOfFile is OF_FILE of descriptor.h.
+const BirthOfFile = ^uint32(0)
+
+// Birth is struct birth of descriptor.h.
+type Birth struct {
+	Time     uint64 // CLOCK_MONOTONIC in ns
+	Identity uint64
+	Table    uint64
+	PID      uint32
+	FD       uint32
+	Creator  uint32 // index into Creators
+	_        uint32
+}
+
+// Maker is struct maker of descriptor.h, a key of MadeMap.
+type Maker struct {
+	PID     uint32
+	Creator uint32 // index into Creators
+}
 
 // Descriptor is struct descriptor of descriptor.h: a descriptor that is open, as
 // the kernel's table has it.
@@ -22,18 +70,25 @@ type Descriptor struct {
 	Started   uint64 // when the process started, CLOCK_MONOTONIC in ns
 	Limit     uint64 // RLIMIT_NOFILE of the process, soft
 	HardLimit uint64 // and hard
-	PID       uint32 // thread group; like TID, in the initial PID namespace
-	TID       uint32
-	PPID      uint32
-	UID       uint32 // real, in the initial user namespace
-	FD        uint32
-	Device    uint32 // of the file system; the kernel's dev_t, 12 bits major, 20 minor
-	OpenFlags uint32 // O_*, as F_GETFL has them
-	IsCloexec bool
-	IsDeleted bool
-	State     uint8 // of an IP socket, net/tcp_states.h
-	_         uint8
-	comm      [16]byte
+	// From the births that were noted, 0 for what is not: CLOCK_MONOTONIC in ns.
+	Time        uint64 // when this descriptor was made by a call of its own, like dup
+	FileTime    uint64 // when the file was opened
+	OpenerTable uint64 // where, and as what
+	PID         uint32 // thread group; like TID, in the initial PID namespace
+	TID         uint32
+	PPID        uint32
+	UID         uint32 // real, in the initial user namespace
+	FD          uint32
+	Device      uint32 // of the file system; the kernel's dev_t, 12 bits major, 20 minor
+	OpenFlags   uint32 // O_*, as F_GETFL has them
+	IsCloexec   bool
+	IsDeleted   bool
+	State       uint8  // of an IP socket, net/tcp_states.h
+	Creator     uint8  // 1 + index into Creators, where there is a Time
+	OpenerPID   uint32 // where there is a FileTime
+	OpenerFD    uint32
+	FileCreator uint32 // 1 + index into Creators
+	comm        [16]byte
 	// Of an inotify instance: the user that it counts for, and what the kernel has
 	// counted for that user.
 	Owner        uint32

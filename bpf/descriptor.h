@@ -24,7 +24,11 @@ struct descriptor {
 	__u64 started;	  /* when the process started, CLOCK_MONOTONIC in ns */
 	__u64 limit;	  /* RLIMIT_NOFILE of the process, soft */
 	__u64 hard_limit; /* and hard */
-	__u32 pid;	  /* thread group; like tid, in the initial PID namespace */
+	/* From the map births, 0 for what it does not have: CLOCK_MONOTONIC in ns. */
+	__u64 time;	    /* when this descriptor was made by a call of its own, like dup */
+	__u64 file_time;    /* when the file was opened */
+	__u64 opener_table; /* where, and as what */
+	__u32 pid;	    /* thread group; like tid, in the initial PID namespace */
 	__u32 tid;
 	__u32 ppid;
 	__u32 uid; /* real, in the initial user namespace */
@@ -33,8 +37,11 @@ struct descriptor {
 	__u32 open_flags; /* f_flags */
 	__u8 is_cloexec;
 	__u8 is_deleted;
-	__u8 state; /* of an IP socket, net/tcp_states.h */
-	__u8 reserved;
+	__u8 state;	  /* of an IP socket, net/tcp_states.h */
+	__u8 creator;	  /* 1 + enum creator, where there is a time */
+	__u32 opener_pid; /* where there is a file_time */
+	__u32 opener_fd;
+	__u32 file_creator;  /* 1 + enum creator */
 	char comm[COMM_LEN]; /* of the process's first thread */
 	/*
 	 * Of an inotify instance: who it counts for, and what the kernel has counted for
@@ -46,6 +53,31 @@ struct descriptor {
 	__u32 watches;
 	__u32 watches_max;
 	__u32 net_ns; /* of a socket: the inode number of its network namespace */
+};
+
+/* A key of the map births: a file, or a descriptor in a table. */
+#define OF_FILE 0xffffffff
+
+struct birth_key {
+	__u64 address; /* of the struct file, or of the files_struct */
+	__u32 fd;      /* OF_FILE for a file */
+	__u32 reserved;
+};
+
+struct birth {
+	__u64 time;	/* CLOCK_MONOTONIC in ns */
+	__u64 identity; /* of a file's inode and operations; of a descriptor its file */
+	__u64 table;	/* the files_struct in which it was made */
+	__u32 pid;
+	__u32 fd;
+	__u32 creator; /* enum creator */
+	__u32 reserved;
+};
+
+/* A key of the map made. */
+struct maker {
+	__u32 pid;
+	__u32 creator; /* enum creator */
 };
 
 #endif

@@ -20,6 +20,21 @@ func TestDescriptorMatchesObject(t *testing.T) {
 		t.Fatal(err)
 	}
 	viewMatches(t, spec, "descriptor", Descriptor{})
+	viewMatches(t, spec, "birth_key", BirthKey{})
+	viewMatches(t, spec, "birth", Birth{})
+	viewMatches(t, spec, "maker", Maker{})
+	var creators *btf.Enum
+	if err := spec.TypeByName("creator", &creators); err != nil {
+		t.Fatal(err)
+	}
+	if len(creators.Values) != len(Creators)+1 {
+		t.Fatalf("%d creators, want %d", len(creators.Values)-1, len(Creators))
+	}
+	for i, name := range Creators {
+		if v := creators.Values[i]; v.Name != "MADE_BY_"+name || v.Value != uint64(i) {
+			t.Errorf("creator %d is %s, want %s", v.Value, v.Name, name)
+		}
+	}
 	viewMatches(t, spec, "details", Details{})
 	viewMatches(t, spec, "socket_part", Socket{})
 }

@@ -7,6 +7,7 @@
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
 
+#include "births.h"
 #include "descriptor.h"
 #include "file.h"
 
@@ -19,6 +20,12 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 /* Keep the contract's types in the object's BTF, which descriptor_test.go reads. */
 const struct descriptor *const descriptor_in_btf SEC(".rodata");
+const struct birth_key *const birth_key_in_btf SEC(".rodata");
+const struct maker *const maker_in_btf SEC(".rodata");
+const enum creator creator_in_btf SEC(".rodata");
+
+/* Whether births are noted. */
+const volatile bool has_births;
 
 #define OVERLAYFS_MAGIC 0x794c7630 /* include/uapi/linux/magic.h */
 #define RLIMIT_NOFILE 7		   /* include/uapi/asm-generic/resource.h */
@@ -179,6 +186,9 @@ int descriptors(struct bpf_iter__task_file *ctx)
 	take_process(&d, task);
 	take_file(&d, slot, file);
 
+	if (has_births)
+		join_births(&d, file);
+
 	len = slot->details.text_len;
 	if (len > 2 * TEXT_MAX)
 		len = 2 * TEXT_MAX;
@@ -189,4 +199,17 @@ int descriptors(struct bpf_iter__task_file *ctx)
 	if (slot->details.parts & PART_SOCKET)
 		bpf_seq_write(seq, &slot->socket, sizeof(slot->socket));
 	return 0;
+}
+
+/* Calls that make descriptors, when they return; see the ways to attach in way.go. */
+SEC("tp_btf/sys_exit")
+int BPF_PROG(birth_sys_exit, const struct pt_regs *regs, long ret)
+{
+	return call_returned(regs, ret);
+}
+
+SEC("tracepoint")
+int birth_perf_sys_exit(struct trace_event_raw_sys_exit *ctx)
+{
+	return call_returned(user_regs(current_task()), ctx->ret);
 }

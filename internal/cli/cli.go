@@ -155,6 +155,7 @@ func (t *tool) commands() []*cli.Command {
 		t.containersCommand(),
 		t.doctorCommand(),
 		t.fdsCommand(),
+		t.leaksCommand(),
 		t.versionCommand(),
 	}
 	for _, c := range commands {

@@ -38,20 +38,97 @@ const (
 	byTarget    = "target"
 )
 
-// Fds is what the command line asks of fds.
-type Fds struct {
+// Holders says whose descriptors are looked at, and which.
+type Holders struct {
 	Filter   descriptor.Filter
 	Match    option.Containers
 	PIDs     option.Processes
 	Comms    option.Comms
 	Kinds    option.List
 	Paths    option.Paths
-	States   option.List
-	By       *option.Choice
-	List     bool
-	Format   *option.Choice
 	Runtimes Runtimes
 	Verbose  bool
+}
+
+func (h *Holders) flags(what category) []cli.Flag {
+	return []cli.Flag{
+		what.toggle(&h.Filter.IgnoreHost, "ignore-host-ns", "I", "leave out the host, show only containers"),
+		what.value(&h.Match, "container", "c", "`LIST`: names, id prefixes, hostnames, pods or images, with * and ?; !PATTERN leaves out"),
+		what.value(&h.PIDs, "pid", "p", "`LIST`: process ids as the host numbers them"),
+		what.value(&h.Comms, "comm", "n", "`LIST`: names of processes, or beginnings like ngin*"),
+		what.value(&h.Kinds, "kind", "k", "`LIST`: file, directory, device, pipe, tcp, udp, unix, eventfd, epoll...; socket and anon: all sockets, all anonymous files"),
+		what.value(&h.Paths, "path", "", "`LIST`: paths that begin so"),
+	}
+}
+
+func (h *Holders) howFlags(how category) []cli.Flag {
+	return append(h.Runtimes.flags(how), how.toggle(&h.Verbose, "verbose", "v", "log what libbpf says to stderr"))
+}
+
+// filter returns what the options ask for.
+func (h *Holders) filter() *descriptor.Filter {
+	f := &h.Filter
+	f.Containers, f.PIDs, f.Comms, f.Kinds, f.Paths = h.Match.Match, h.PIDs.List, h.Comms.List, h.Kinds, h.Paths.List
+	return f
+}
+
+// tables is what is needed to look at what is open.
+type tables struct {
+	kernel   *descriptor.Kernel
+	registry *container.Registry
+}
+
+// openTables loads the programs and asks for the names of containers.
+func (t *tool) openTables(ctx context.Context, h *Holders, births bool) (*tables, error) {
+	verbose := log.New(io.Discard, "", 0)
+	if h.Verbose {
+		verbose = log.New(t.stderr, "copenclose: ", 0)
+	}
+	note := func(err error) {
+		if err != nil {
+			fmt.Fprintln(t.stderr, "copenclose:", err)
+		}
+	}
+	kernel, err := descriptor.Open(descriptor.Options{Births: births, Verbose: verbose})
+	if err != nil {
+		return nil, err
+	}
+	registry, err := container.New(container.Config{
+		Sockets: h.Runtimes.Sockets, NoNames: h.Runtimes.None,
+		Note: func(s string) { fmt.Fprintln(t.stderr, "copenclose:", s) },
+	})
+	if err != nil {
+		kernel.Close()
+		return nil, err
+	}
+	note(descriptor.Warning())
+	note(registry.Warning())
+	ctx, cancel := context.WithTimeout(ctx, runtimeTimeout)
+	defer cancel()
+	note(registry.WaitForNames(ctx))
+	return &tables{kernel, registry}, nil
+}
+
+func (t *tables) snapshot() (*descriptor.Snapshot, error) {
+	s, err := t.kernel.Snapshot()
+	if err == nil {
+		s.Attribute(t.registry)
+	}
+	return s, err
+}
+
+func (t *tables) close() {
+	t.registry.Close()
+	t.kernel.Close()
+}
+
+// Fds is what the command line asks of fds.
+type Fds struct {
+	Holders
+	States option.List
+	By     *option.Choice
+	List   bool
+	Format *option.Choice
 }
 
 // fdsCommand returns the subcommand that shows the descriptors that are open.
@@ -77,26 +154,18 @@ func (t *tool) fdsCommand() *cli.Command {
 
 func (f *Fds) flags() []cli.Flag {
 	what := category("What to show (values of a list: any; different options: all must match)")
-	look, how := category("How to show it"), category("How to find it")
-	return slices.Concat([]cli.Flag{
-		what.toggle(&f.Filter.IgnoreHost, "ignore-host-ns", "I", "leave out the host, show only containers"),
-		what.value(&f.Match, "container", "c", "`LIST`: names, id prefixes, hostnames, pods or images, with * and ?; !PATTERN leaves out"),
-		what.value(&f.PIDs, "pid", "p", "`LIST`: process ids as the host numbers them"),
-		what.value(&f.Comms, "comm", "n", "`LIST`: names of processes, or beginnings like ngin*"),
-		what.value(&f.Kinds, "kind", "k", "`LIST`: file, directory, device, pipe, tcp, udp, unix, eventfd, epoll...; socket and anon: all sockets, all anonymous files"),
-		what.value(&f.Paths, "path", "", "`LIST`: paths that begin so"),
+	look := category("How to show it")
+	return slices.Concat(f.Holders.flags(what), []cli.Flag{
 		what.toggle(&f.Filter.Deleted, "deleted", "", "only deleted files"),
 		what.value(&f.States, "state", "", "`LIST`: connections in these states, like listen or close_wait"),
 		what.toggle(&f.Filter.Inherited, "inherited", "", "only what an older process has open, too"),
 		look.value(f.By, "by", "", "`WHAT`: a row for each process, container or target"),
 		look.toggle(&f.List, "list", "l", "a row for each descriptor"),
 		look.value(f.Format, "output", "o", "`FORMAT`: table or json (an object a line)"),
-	}, f.Runtimes.flags(how), []cli.Flag{
-		how.toggle(&f.Verbose, "verbose", "v", "log what libbpf says to stderr"),
-	})
+	}, f.howFlags("How to find it"))
 }
 
-// resolve completes the filter, or returns what is wrong with the options.
+// resolve takes the states, or returns what is wrong with the options.
 func (f *Fds) resolve(by bool) error {
 	if f.List && by {
 		return usagef("--list and --by exclude each other")
@@ -108,49 +177,25 @@ func (f *Fds) resolve(by bool) error {
 		}
 		f.Filter.States = append(f.Filter.States, state)
 	}
-	f.Filter.Containers, f.Filter.PIDs, f.Filter.Comms, f.Filter.Kinds, f.Filter.Paths = f.Match.Match, f.PIDs.List, f.Comms.List, f.Kinds, f.Paths.List
 	return nil
 }
 
 func (t *tool) showFds(ctx context.Context, f *Fds) error {
-	verbose := log.New(io.Discard, "", 0)
-	if f.Verbose {
-		verbose = log.New(t.stderr, "copenclose: ", 0)
-	}
-	note := func(err error) {
-		if err != nil {
-			fmt.Fprintln(t.stderr, "copenclose:", err)
-		}
-	}
-	kernel, err := descriptor.Open(verbose)
+	tables, err := t.openTables(ctx, &f.Holders, false)
 	if err != nil {
 		return err
 	}
-	defer kernel.Close()
-	registry, err := container.New(container.Config{
-		Sockets: f.Runtimes.Sockets, NoNames: f.Runtimes.None,
-		Note: func(s string) { fmt.Fprintln(t.stderr, "copenclose:", s) },
-	})
+	defer tables.close()
+	s, err := tables.snapshot()
 	if err != nil {
 		return err
 	}
-	defer registry.Close()
-	note(descriptor.Warning())
-	note(registry.Warning())
-	ctx, cancel := context.WithTimeout(ctx, runtimeTimeout)
-	defer cancel()
-	note(registry.WaitForNames(ctx))
-
-	snapshot, err := kernel.Snapshot()
-	if err != nil {
-		return err
-	}
-	snapshot.Attribute(registry)
-	return t.writeFds(snapshot, f)
+	return t.writeFds(s, f)
 }
 
 func (t *tool) writeFds(s *descriptor.Snapshot, f *Fds) error {
-	holdings := s.Select(&f.Filter)
+	filter := f.filter()
+	holdings := s.Select(filter)
 	json := f.Format.Word == string(output.JSON)
 	switch {
 	case f.List && json:
@@ -160,7 +205,7 @@ func (t *tool) writeFds(s *descriptor.Snapshot, f *Fds) error {
 	case f.By.Word == byContainer && json:
 		return descriptor.WriteContainersJSON(t.stdout, s.Sums(holdings))
 	case f.By.Word == byContainer:
-		return descriptor.WriteContainers(t.stdout, s.Sums(holdings), &f.Filter)
+		return descriptor.WriteContainers(t.stdout, s.Sums(holdings), filter)
 	case f.By.Word == byTarget && json:
 		return descriptor.WriteTargetsJSON(t.stdout, s.Targets(holdings))
 	case f.By.Word == byTarget:
@@ -173,7 +218,7 @@ func (t *tool) writeFds(s *descriptor.Snapshot, f *Fds) error {
 	if json {
 		return descriptor.WriteProcessesJSON(t.stdout, holdings, files, s.Inotify())
 	}
-	if err := descriptor.WriteProcesses(t.stdout, holdings, &f.Filter); err != nil {
+	if err := descriptor.WriteProcesses(t.stdout, holdings, filter); err != nil {
 		return err
 	}
 	return descriptor.WriteLimits(t.stdout, files, s.Inotify())

@@ -22,6 +22,7 @@ func TestHelp(t *testing.T) {
 		"doctor-help":     {"doctor", "--help"},
 		"fds-help":        {"fds", "--help"},
 		"summary-help":    {"summary", "--help"},
+		"leaks-help":      {"leaks", "--help"},
 	} {
 		r := run(t, nil, args...)
 		if r.status != 0 || r.stderr != "" {

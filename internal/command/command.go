@@ -72,6 +72,9 @@ func (c *Command) Start(whenEnded func()) error {
 	return nil
 }
 
+// PID returns its process id, once it was started.
+func (c *Command) PID() int { return c.cmd.Process.Pid }
+
 // Ended returns the status to exit with, if the command was started and has ended:
 // its own, or as in a shell, 128 and the signal that killed it.
 func (c *Command) Ended() (status int, ended bool) {

@@ -20,6 +20,7 @@ type Filter struct {
 	Containers func(*stream.Container) bool
 	IgnoreHost bool
 	PIDs       selection.List[uint32]
+	Family     *Family
 	Comms      selection.List[string] // names of processes; one that ends with a * is a beginning
 
 	// Of descriptors.
@@ -40,6 +41,9 @@ func (f *Filter) table(t *Table) bool {
 	case f.Containers != nil && !f.Containers(t.Container):
 		return false
 	case f.IgnoreHost && t.IsKnown && t.Container == nil:
+		return false
+	}
+	if f.Family != nil && !f.Family.has(t) {
 		return false
 	}
 	return f.Comms.Passes(t.matchesName) && f.PIDs.Passes(func(pid uint32) int {
@@ -99,33 +103,42 @@ type Holding struct {
 
 // Select returns what f lets pass, the table that has used most of its limit first.
 func (s *Snapshot) Select(f *Filter) []*Holding {
+	holdings := s.holdings(f)
+	groups := newGrouper(s)
+	for _, h := range holdings {
+		h.Groups = groups.group(h.Matching)
+	}
+	slices.SortStableFunc(holdings, func(a, b *Holding) int {
+		return cmp.Or(cmp.Compare(b.Use(), a.Use()), cmp.Compare(len(b.Descriptors), len(a.Descriptors)))
+	})
+	return holdings
+}
+
+// holdings returns what f lets pass, without groups.
+func (s *Snapshot) holdings(f *Filter) (holdings []*Holding) {
 	if f.Inherited {
 		s.join()
 	}
-	var holdings []*Holding
-	groups := newGrouper(s)
+	if f.Family != nil {
+		f.Family.update(s)
+	}
 	for _, t := range s.Tables {
 		if !f.table(t) {
 			continue
 		}
 		h := &Holding{Table: t, Matching: t.Descriptors}
 		if f.ofDescriptors() {
-			h.Matching = slices.Collect(func(yield func(*Descriptor) bool) {
-				for _, d := range t.Descriptors {
-					if f.descriptor(d) && !yield(d) {
-						return
-					}
+			h.Matching = nil
+			for _, d := range t.Descriptors {
+				if f.descriptor(d) {
+					h.Matching = append(h.Matching, d)
 				}
-			})
+			}
 			if len(h.Matching) == 0 {
 				continue
 			}
 		}
-		h.Groups = groups.group(h.Matching)
 		holdings = append(holdings, h)
 	}
-	slices.SortStableFunc(holdings, func(a, b *Holding) int {
-		return cmp.Or(cmp.Compare(b.Use(), a.Use()), cmp.Compare(len(b.Descriptors), len(a.Descriptors)))
-	})
 	return holdings
 }

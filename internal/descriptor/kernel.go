@@ -21,19 +21,28 @@ import (
 
 // A Kernel has the loaded programs of bpf/descriptors.bpf.c.
 type Kernel struct {
-	module *libbpfgo.Module
-	rows   *libbpfgo.BPFLink
+	module  *libbpfgo.Module
+	rows    *libbpfgo.BPFLink
+	births  bool
+	perfFDs []int // that keep a program attached
+	misses  bool
 }
 
-// Open loads the programs. libbpf's words go to verbose.
-func Open(verbose *log.Logger) (*Kernel, error) {
-	module, err := tracer.OpenModule("descriptors.bpf.o", bpf.DescriptorsObject, verbose)
+// Options says what is loaded.
+type Options struct {
+	Births  bool        // note when and how descriptors are made from now on
+	Verbose *log.Logger // for libbpf's words
+}
+
+// Open loads the programs, and notes births from when it returns.
+func Open(o Options) (*Kernel, error) {
+	module, err := tracer.OpenModule("descriptors.bpf.o", bpf.DescriptorsObject, o.Verbose)
 	if err != nil {
 		return nil, err
 	}
-	k := &Kernel{module: module}
+	k := &Kernel{module: module, births: o.Births}
 	if err := k.load(); err != nil {
-		module.Close()
+		k.Close()
 		return nil, fmt.Errorf("read the tables of descriptors, for which the kernel must be 5.8 or later (--verbose tells more): %w", err)
 	}
 	return k, nil
@@ -43,19 +52,65 @@ func (k *Kernel) load() error {
 	if err := k.module.InitGlobalVariable(bpf.ConfigVariable, bpf.Config{WantDetails: true}); err != nil {
 		return err
 	}
+	if err := k.module.InitGlobalVariable(bpf.BirthsVariable, k.births); err != nil {
+		return err
+	}
+	mode, misses, err := tracer.TracepointMode()
+	if err != nil {
+		return err
+	}
+	k.misses = k.births && misses
+	rows, err := k.module.GetProgram(bpf.DescriptorsProgram)
+	if err != nil {
+		return err
+	}
+	atExit, err := k.chooseProgram(mode)
+	if err != nil {
+		return err
+	}
 	if err := k.chooseMaps(); err != nil {
 		return err
 	}
 	if err := k.module.BPFLoadObject(); err != nil {
 		return err
 	}
-	program, err := k.module.GetProgram(bpf.DescriptorsProgram)
-	if err != nil {
+	if k.rows, err = rows.AttachIter(libbpfgo.IterOpts{}); err != nil || !k.births {
 		return err
 	}
-	k.rows, err = program.AttachIter(libbpfgo.IterOpts{})
+	if mode == tracer.Tracepoint {
+		_, err = atExit.AttachGeneric()
+		return err
+	}
+	fd, err := tracer.AttachToEvent(atExit, "raw_syscalls/sys_exit")
+	if err == nil {
+		k.perfFDs = append(k.perfFDs, fd)
+	}
 	return err
 }
+
+// chooseProgram returns the program that notes births, and leaves the other one out,
+// or both.
+func (k *Kernel) chooseProgram(mode tracer.AttachMode) (chosen *libbpfgo.BPFProg, err error) {
+	for name, of := range map[string]tracer.AttachMode{
+		bpf.BirthSysExitProgram:     tracer.Tracepoint,
+		bpf.BirthPerfSysExitProgram: tracer.PerfTracepoint,
+	} {
+		program, err := k.module.GetProgram(name)
+		if err != nil {
+			return nil, err
+		}
+		if k.births && mode == of {
+			chosen = program
+		} else if err := program.SetAutoload(false); err != nil {
+			return nil, err
+		}
+	}
+	return chosen, nil
+}
+
+// Misses reports whether this kernel can hide calls that make descriptors from us, so
+// that more is unknown.
+func (k *Kernel) Misses() bool { return k.misses }
 
 // chooseMaps leaves out the maps of the tracer, which the headers that are shared with
 // it have. One slot is enough: there is one reader.
@@ -66,6 +121,7 @@ func (k *Kernel) chooseMaps() error {
 		switch name := m.Name(); {
 		case name == bpf.SlotsMap:
 			err = m.SetMaxEntries(1)
+		case k.births && (name == bpf.BirthsMap || name == bpf.MadeMap):
 		case !strings.Contains(name, "."): // others are sections, like .rodata
 			err = m.SetAutocreate(false)
 		}
@@ -77,7 +133,12 @@ func (k *Kernel) chooseMaps() error {
 }
 
 // Close unloads the programs.
-func (k *Kernel) Close() { k.module.Close() }
+func (k *Kernel) Close() {
+	for _, fd := range k.perfFDs {
+		unix.Close(fd)
+	}
+	k.module.Close()
+}
 
 // chunkSize is how much is read into one piece of memory, of which rows are views.
 const chunkSize = 1 << 20

@@ -53,9 +53,9 @@ func (o *object) attachProgram(program *libbpfgo.BPFProg) error {
 	case bpf.HandlersEnterProgram:
 		fd, err = o.attachToHandlers(program, 0)
 	case bpf.PerfSysExitProgram:
-		fd, err = attachToEvent(program, "raw_syscalls/sys_exit")
+		fd, err = AttachToEvent(program, "raw_syscalls/sys_exit")
 	case bpf.PerfSysEnterProgram:
-		fd, err = attachToEvent(program, "raw_syscalls/sys_enter")
+		fd, err = AttachToEvent(program, "raw_syscalls/sys_enter")
 	default:
 		link, err := program.AttachGeneric()
 		if err == nil {
@@ -98,9 +98,9 @@ func (o *object) attachToHandlers(program *libbpfgo.BPFProg, flags C.__u32) (fd 
 	return int(ret), nil
 }
 
-// attachToEvent attaches a program to a tracepoint through a perf event. It runs for
-// all CPUs, whatever the CPU of the event is.
-func attachToEvent(program *libbpfgo.BPFProg, event string) (fd int, err error) {
+// AttachToEvent attaches a program to a tracepoint through a perf event, for as long as
+// fd is open. It runs for all CPUs, whatever the CPU of the event is.
+func AttachToEvent(program *libbpfgo.BPFProg, event string) (fd int, err error) {
 	text, err := kernelfs.Tracefs.ReadFile("events/" + event + "/id")
 	if err != nil {
 		return -1, err

@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* SPDX-FileCopyrightText: The copenclose authors */
+#ifndef COPENCLOSE_BIRTHS_H
+#define COPENCLOSE_BIRTHS_H
+
+#include "call.h"
+#include "creators.h"
+#include "descriptor.h"
+#include "file.h"
+
+/*
+ * When and by which call descriptors were made. A file has a record of its first
+ * descriptor, and each further descriptor one of its own; those that fork makes have
+ * none. Nothing is removed when something is closed: a record is believed only where it
+ * still fits the file that is in the table, so that one that is left over is harmless.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1 << 18);
+	__uint(map_flags, BPF_F_NO_PREALLOC); /* pays for what is open */
+	__type(key, struct birth_key);
+	__type(value, struct birth);
+} births SEC(".maps");
+
+/* How many descriptors each process has made, by call. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1 << 14);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct maker);
+	__type(value, __u64);
+} made SEC(".maps");
+
+/* Records that found no room. */
+__u64 births_lost SEC(".data.lost");
+
+/* 1 + enum creator by number, as in call.h. */
+#define CREATOR_OF_NR_64(name, how, ...) AT(NR_64(__VA_ARGS__)) = 1 + MADE_BY_##name,
+#define CREATOR_OF_NR_32(name, how, ...) AT(NR_32(__VA_ARGS__)) = 1 + MADE_BY_##name,
+#define HOW_OF(name, how, ...) [MADE_BY_##name] = how,
+
+static const __u8 creator_64[NUMBERS + 1] = {CREATORS(CREATOR_OF_NR_64)};
+static const __u8 creator_32[NUMBERS + 1] = {CREATORS(CREATOR_OF_NR_32) AT(NR_SOCKETCALL) =
+						     1 + MADE_BY_COUNT};
+/* A power of two, so that a mask keeps an index below it. */
+#define CREATORS_MAX 64
+_Static_assert(MADE_BY_COUNT <= CREATORS_MAX, "more creators than how_of has room for");
+static const __u8 how_of[CREATORS_MAX] = {CREATORS(HOW_OF)};
+
+static __always_inline __u64 word_at(const void *at)
+{
+	__u64 word = 0;
+
+	bpf_probe_read_kernel(&word, sizeof(word), at);
+	return word;
+}
+
+/*
+ * Inode and operations, because anonymous inodes share one inode. They are read as
+ * numbers: the verifier allows no arithmetic on two pointers.
+ */
+static __always_inline __u64 identity_of(struct file *file)
+{
+	return word_at((void *)file + bpf_core_field_offset(struct file, f_inode)) ^
+	       word_at((void *)file + bpf_core_field_offset(struct file, f_op));
+}
+
+static __always_inline void count_made(const struct call *call, __u32 creator)
+{
+	struct maker maker = {.pid = task_read(call->task, tgid), .creator = creator};
+	__u64 *count = bpf_map_lookup_elem(&made, &maker), one = 1;
+
+	if (count)
+		__sync_fetch_and_add(count, 1);
+	else
+		bpf_map_update_elem(&made, &maker, &one, BPF_NOEXIST);
+}
+
+/* Notes that a call has made a descriptor, of a new file or of one that there was. */
+static __always_inline void note_birth(const struct call *call, __u32 creator, __u32 fd,
+				       bool is_new_file)
+{
+	struct files_struct *files = task_read(call->task, files);
+	struct file *file = file_of(call->task, fd);
+	struct birth_key key = {.address = is_new_file ? (__u64)file : (__u64)files,
+				.fd = is_new_file ? OF_FILE : fd};
+	struct birth birth = {
+		.time = bpf_ktime_get_ns(),
+		.table = (__u64)files,
+		.pid = task_read(call->task, tgid),
+		.fd = fd,
+		.creator = creator,
+	};
+
+	if (!file)
+		return;
+	birth.identity = is_new_file ? identity_of(file) : (__u64)file;
+	if (bpf_map_update_elem(&births, &key, &birth, BPF_ANY)) {
+		/* Better nothing than what was there before. */
+		bpf_map_delete_elem(&births, &key);
+		__sync_fetch_and_add(&births_lost, 1);
+	}
+	count_made(call, creator);
+}
+
+/* Two descriptors that the kernel has put into the caller's memory. */
+static __always_inline void note_pair(const struct call *call, __u32 creator, __u64 user_pointer)
+{
+	__u32 fds[2];
+
+	if (bpf_probe_read_user(fds, sizeof(fds), (void *)(long)user_pointer))
+		return;
+	note_birth(call, creator, fds[0], true);
+	note_birth(call, creator, fds[1], true);
+}
+
+#define SOL_SOCKET 1 /* asm-generic/socket.h, linux/socket.h */
+#define SCM_RIGHTS 1
+#define MESSAGES_MAX 8 /* control messages that are looked at; most have one */
+#define SCM_MAX_FD 253 /* include/net/scm.h */
+
+/* struct msghdr and struct cmsghdr as programs of either ABI have them. */
+struct control {
+	__u64 at;
+	__u64 len;
+	__u32 header; /* the size of struct cmsghdr */
+	__u32 align;
+};
+
+static __always_inline bool read_control(struct control *c, enum abi abi, __u64 user_pointer)
+{
+	if (abi == ABI_64) {
+		__u64 words[2];
+
+		c->header = 16;
+		c->align = 8;
+		if (bpf_probe_read_user(words, sizeof(words), (void *)(long)(user_pointer + 32)))
+			return false;
+		c->at = words[0];
+		c->len = words[1];
+	} else {
+		__u32 words[2];
+
+		c->header = 12;
+		c->align = 4;
+		if (bpf_probe_read_user(words, sizeof(words), (void *)(long)(user_pointer + 16)))
+			return false;
+		c->at = words[0];
+		c->len = words[1];
+	}
+	return true;
+}
+
+/*
+ * n descriptors that came in a message. Functions of their own, so that the verifier looks
+ * at them once, not in each round of a loop.
+ */
+__noinline int note_received(__u64 user_pointer, __u32 creator)
+{
+	struct call call = {.task = current_task()};
+	__u32 fd;
+
+	if (!bpf_probe_read_user(&fd, sizeof(fd), (void *)(long)user_pointer))
+		note_birth(&call, creator, fd, false);
+	return 0;
+}
+
+__noinline int note_rights(__u64 user_pointer, __u32 n, __u32 creator)
+{
+	for (__u32 i = 0; i < SCM_MAX_FD; i++) {
+		if (i >= n)
+			break;
+		note_received(user_pointer + i * sizeof(__u32), creator);
+	}
+	return 0;
+}
+
+/*
+ * Descriptors that came with a message. They are read from the caller's memory, which
+ * it can change meanwhile: what it makes up there is a descriptor of its own at most.
+ */
+static __always_inline void note_message(const struct call *call, __u32 creator, __u64 user_pointer)
+{
+	struct control c;
+	__u64 end;
+
+	if (!read_control(&c, call->abi, user_pointer))
+		return;
+	end = c.at + c.len;
+	for (int i = 0; i < MESSAGES_MAX && c.at + c.header <= end; i++) {
+		__u64 len = 0;
+		__u32 kind[2] = {};
+
+		if (call->abi == ABI_64)
+			bpf_probe_read_user(&len, sizeof(__u64), (void *)(long)c.at);
+		else
+			bpf_probe_read_user(&len, sizeof(__u32), (void *)(long)c.at);
+		bpf_probe_read_user(kind, sizeof(kind), (void *)(long)(c.at + c.header - 8));
+		if (len < c.header)
+			return;
+		if (kind[0] == SOL_SOCKET && kind[1] == SCM_RIGHTS)
+			note_rights(c.at + c.header, (len - c.header) / sizeof(__u32), creator);
+		c.at += (len + c.align - 1) & ~(__u64)(c.align - 1);
+	}
+}
+
+/* Commands of bpf(2) that return a descriptor; include/uapi/linux/bpf.h. */
+#define BPF_COMMANDS                                                                             \
+	(1ULL << BPF_MAP_CREATE | 1ULL << BPF_PROG_LOAD | 1ULL << BPF_OBJ_GET |                  \
+	 1ULL << BPF_PROG_GET_FD_BY_ID | 1ULL << BPF_MAP_GET_FD_BY_ID |                          \
+	 1ULL << BPF_RAW_TRACEPOINT_OPEN | 1ULL << BPF_BTF_LOAD | 1ULL << BPF_BTF_GET_FD_BY_ID | \
+	 1ULL << BPF_LINK_CREATE | 1ULL << BPF_LINK_GET_FD_BY_ID | 1ULL << BPF_ITER_CREATE)
+
+#define F_DUPFD 0 /* asm-generic/fcntl.h, linux/fcntl.h */
+#define F_DUPFD_CLOEXEC 1030
+
+static __always_inline void note_births(struct call *call, __u32 creator)
+{
+	__u32 index = creator;
+
+	/* 5.10 has forgotten the bound of creator here, and the compiler would know it. */
+	barrier_var(index);
+	decode_arguments(call);
+	switch (how_of[index & (CREATORS_MAX - 1)]) {
+	case MAKES_SIGNALFD: /* else it changes the one that it was given */
+		if ((__s32)call->arg[0] != -1)
+			return;
+		break;
+	case MAKES_BY_COMMAND:
+		if (call->arg[0] > 63 || !(BPF_COMMANDS & (1ULL << (call->arg[0] & 63))))
+			return;
+		break;
+	case COPIES_BY_COMMAND:
+		if (call->arg[1] != F_DUPFD && call->arg[1] != F_DUPFD_CLOEXEC)
+			return;
+		note_birth(call, creator, call->ret, false);
+		return;
+	case COPIES_ONTO: /* dup2(2) of a descriptor onto itself does nothing */
+		if (call->arg[0] == call->arg[1])
+			return;
+		note_birth(call, creator, call->ret, false);
+		return;
+	case COPIES:
+		note_birth(call, creator, call->ret, false);
+		return;
+	case MAKES_PAIR:
+		note_pair(call, creator, call->arg[0]);
+		return;
+	case MAKES_SOCKETPAIR:
+		note_pair(call, creator, call->arg[3]);
+		return;
+	case RECEIVES:
+		note_message(call, creator, call->arg[1]);
+		return;
+	}
+	note_birth(call, creator, call->ret, true);
+}
+
+static __always_inline __u32 creator_of_socketcall(const struct pt_regs *regs)
+{
+	switch (ARG_0(regs, ABI_32)) { /* include/uapi/linux/net.h */
+	case 1:
+		return MADE_BY_socket;
+	case 5:
+		return MADE_BY_accept;
+	case 8:
+		return MADE_BY_socketpair;
+	case 17:
+		return MADE_BY_recvmsg;
+	case 18:
+		return MADE_BY_accept4;
+	}
+	return MADE_BY_COUNT;
+}
+
+/* Every syscall of the machine comes here, so what makes nothing must leave at once. */
+static __always_inline int call_returned(const struct pt_regs *regs, long ret)
+{
+	__u32 nr = syscall_nr(regs), creator;
+	struct call call;
+
+	if (ret < 0 || nr >= NUMBERS || !(creator_64[nr] | creator_32[nr]))
+		return 0;
+	call = current_call(ret, SYS_COUNT, abi_of(current_task()), false);
+	call.regs = regs;
+	creator = (call.abi == ABI_64 ? creator_64[nr] : creator_32[nr]) - 1;
+	if (creator == MADE_BY_COUNT) {
+		call.socketcall = true;
+		creator = creator_of_socketcall(regs);
+	}
+	if (creator < MADE_BY_COUNT && !was_refused(&call))
+		note_births(&call, creator);
+	return 0;
+}
+
+/* What the records say of a descriptor, as far as they still fit. */
+static __always_inline void join_births(struct descriptor *d, struct file *file)
+{
+	struct birth_key of_file = {.address = d->file, .fd = OF_FILE};
+	struct birth_key own = {.address = d->table, .fd = d->fd};
+	const struct birth *birth = bpf_map_lookup_elem(&births, &of_file);
+
+	if (birth && birth->identity == identity_of(file)) {
+		d->file_time = birth->time;
+		d->opener_table = birth->table;
+		d->opener_pid = birth->pid;
+		d->opener_fd = birth->fd;
+		d->file_creator = 1 + birth->creator;
+	}
+	/* A record that is older than the file is of one that was at this address before. */
+	birth = bpf_map_lookup_elem(&births, &own);
+	if (birth && birth->identity == d->file && birth->time >= d->started &&
+	    birth->time >= d->file_time) {
+		d->time = birth->time;
+		d->creator = 1 + birth->creator;
+	}
+}
+
+#endif

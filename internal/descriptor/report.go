@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The copenclose authors
+
+package descriptor
+
+import (
+	"fmt"
+	"io"
+	"time"
+)
+
+// IsNotable reports whether a suspect is shown when not all are.
+func (s *Suspect) IsNotable() bool {
+	return s.Verdict == Grows || s.Verdict == Pool || s.Verdict == TooEarly && s.Open() > s.Counts[0]
+}
+
+// Made is the call that made most of those that appeared, "" if none did.
+func (s *Series) Made() (call string) {
+	for by, n := range s.By {
+		if n > s.By[call] || n == s.By[call] && by < call {
+			call = by
+		}
+	}
+	return call
+}
+
+// What says what the series is of: tcp 10.0.0.7:5432, CLOSE_WAIT.
+func (s *Series) What() string {
+	g := Group{Kind: s.Kind, Target: s.Target, State: s.State}
+	return g.What()
+}
+
+// roughly returns a time in one unit, as coarse as people say it.
+func roughly(d time.Duration) string {
+	switch {
+	case d < time.Second:
+		return fmt.Sprintf("%d ms", d.Milliseconds())
+	case d < 2*time.Minute:
+		return fmt.Sprintf("%.0f s", d.Seconds())
+	case d < 2*time.Hour:
+		return fmt.Sprintf("%.0f min", d.Minutes())
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%.0f h", d.Hours())
+	}
+	return fmt.Sprintf("%.0f d", d.Hours()/24)
+}
+
+// WriteSuspects writes a table of suspects, with all also of those that are steady.
+func WriteSuspects(out io.Writer, suspects []*Suspect, all bool) error {
+	t := newTable("VERDICT", "CONTAINER", "PID", "COMM", ">OPEN", ">+/MIN", "?>OPENED/MIN", ">OLDEST", ">FDS", ">LIMIT", "?>FULL IN", "?BY", "BECAUSE", "WHAT")
+	hidden := 0
+	for _, s := range suspects {
+		if !all && !s.IsNotable() {
+			hidden++
+			continue
+		}
+		fullIn, opened, oldest := "", "", ""
+		if s.FullIn > 0 && s.Verdict == Grows {
+			fullIn = roughly(s.FullIn)
+		}
+		if s.Opened > 0 {
+			opened = fmt.Sprintf("%.1f", s.Opened)
+		}
+		if s.Oldest != nil {
+			oldest = string(s.AgeBound) + roughly(s.Age)
+		}
+		t.add(string(s.Verdict), label(s.Table.Container, s.Table.IsKnown), number(s.Table.PID), escaped(s.Table.Comm()),
+			number(s.Open()), fmt.Sprintf("%+.1f", s.PerMinute), opened, oldest, number(len(s.Table.Descriptors)),
+			limitText(s.Table.Limit), fullIn, s.Made(), s.Reason, s.What())
+	}
+	if len(t.rows) > 0 {
+		if err := t.write(out); err != nil {
+			return err
+		}
+	}
+	if hidden == 0 {
+		return nil
+	}
+	what := "%d kinds of descriptors are steady\n"
+	if len(t.rows) > 0 {
+		what = "%d other kinds of descriptors are steady\n"
+	}
+	_, err := fmt.Fprintf(out, what, hidden)
+	return err
+}
+
+// WriteSuspectsJSON writes an object for each suspect, with all also for those that are
+// steady.
+func WriteSuspectsJSON(out io.Writer, at time.Time, suspects []*Suspect, all bool) error {
+	return encode(out, func(encode func(any) error) error {
+		for _, s := range suspects {
+			if !all && !s.IsNotable() {
+				continue
+			}
+			if err := encode(s.json(at)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+type suspectJSON struct {
+	Time string `json:"time"`
+	processJSON
+	Verdict  Verdict        `json:"verdict"`
+	Reason   string         `json:"reason"`
+	Kind     string         `json:"kind"`
+	Target   string         `json:"target,omitempty"`
+	State    string         `json:"state,omitempty"`
+	Open     int            `json:"open"`
+	Counts   []int          `json:"counts"`
+	Growth   float64        `json:"growth_per_minute"`
+	Opened   float64        `json:"opened_per_minute"`
+	Appeared int            `json:"appeared"`
+	Gone     int            `json:"gone"`
+	By       map[string]int `json:"by,omitempty"`
+	Oldest   int64          `json:"oldest_ns,omitempty"`
+	Bound    string         `json:"oldest_is,omitempty"`
+	FDs      int            `json:"fds"`
+	Limit    *uint64        `json:"limit"`
+	FullIn   float64        `json:"full_in_seconds,omitempty"`
+}
+
+func (s *Suspect) json(at time.Time) *suspectJSON {
+	j := &suspectJSON{
+		Time: at.UTC().Format(time.RFC3339Nano), processJSON: processOf(s.Table), Verdict: s.Verdict, Reason: s.Reason,
+		Kind: s.Kind, Target: s.Target, State: s.State, Open: s.Open(), Counts: s.Counts, Growth: s.PerMinute,
+		Opened: s.Opened, Appeared: s.Appeared, Gone: s.Gone, By: s.By, FDs: len(s.Table.Descriptors),
+		Limit: limitOf(s.Table.Limit), FullIn: s.FullIn.Seconds(),
+	}
+	if s.Oldest != nil {
+		j.Oldest = int64(s.Age)
+		j.Bound = map[Bound]string{Exactly: "exact", AtLeast: "at least", AtMost: "at most"}[s.AgeBound]
+	}
+	return j
+}

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The copenclose authors
+
+package descriptor
+
+import (
+	"bytes"
+	"fmt"
+	"math"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/copenclose/copenclose/bpf"
+)
+
+func TestJudge(t *testing.T) {
+	for _, c := range []struct {
+		counts []int
+		want   Verdict
+	}{
+		{nil, TooEarly},
+		{[]int{1, 9, 20}, TooEarly},
+		{[]int{1, 2, 3, 4}, Grows},
+		{[]int{1, 2, 3, 3}, Steady}, // by too little
+		{[]int{10, 20, 30, 40, 50, 60}, Grows},
+		{[]int{10, 20, 18, 30, 40, 50}, Grows},
+		{[]int{0, 4, 8, 8, 8, 8, 8}, Pool},
+		{[]int{0, 90, 10, 80, 5, 90}, Steady}, // goes up and down
+		{[]int{100, 100, 100, 100}, Steady},
+		{[]int{100, 90, 80, 70}, Steady},
+		{[]int{0, 0, 0, 0, 0, 50}, Steady}, // once
+		{[]int{0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 4, 5, 5, 5, 6, 6, 6, 7}, Grows}, // slowly
+	} {
+		if got, why := Judge(c.counts); got != c.want || why == "" {
+			t.Errorf("%v: %s (%s), want %s", c.counts, got, why, c.want)
+		}
+	}
+}
+
+func TestOrigin(t *testing.T) {
+	const began = 1000
+	of := func(name string) int { return 1 + slices.Index(bpf.Creators[:], name) }
+	own := bpf.Descriptor{Table: 7, FD: 3, Started: 500, OpenerTable: 7, OpenerFD: 3, OpenerPID: 1}
+	for _, c := range []struct {
+		name     string
+		edit     func(*bpf.Descriptor)
+		wasThere bool
+		want     Origin
+	}{
+		{"opened", func(d *bpf.Descriptor) { d.FileTime, d.FileCreator = 2000, uint32(of("openat")) }, false, Origin{"openat", 2000, Exactly}},
+		{"dup", func(d *bpf.Descriptor) {
+			d.FileTime, d.FileCreator, d.Time, d.Creator = 2000, uint32(of("openat")), 3000, uint8(of("dup"))
+		}, false, Origin{"dup", 3000, Exactly}},
+		{"forked", func(d *bpf.Descriptor) {
+			d.FileTime, d.FileCreator, d.OpenerTable, d.Started = 2000, uint32(of("openat")), 6, 2500
+		}, false, Origin{Inherited, 2500, Exactly}},
+		{"an address used again", func(d *bpf.Descriptor) { d.FileTime, d.FileCreator, d.Started = 2000, uint32(of("openat")), 2500 }, false, Origin{Inherited, 2500, Exactly}},
+		{"received unseen", func(d *bpf.Descriptor) { d.FileTime, d.FileCreator, d.OpenerFD = 2000, uint32(of("openat")), 9 }, false, Origin{Inherited, 2000, AtMost}},
+		{"before", func(*bpf.Descriptor) {}, true, Origin{Before, began, AtLeast}},
+		{"unknown", func(*bpf.Descriptor) {}, false, Origin{Unknown, began, AtMost}},
+		{"unknown, of a new process", func(d *bpf.Descriptor) { d.Started = 4000 }, false, Origin{Unknown, 4000, AtMost}},
+		{"a creator that there is not", func(d *bpf.Descriptor) { d.FileTime, d.FileCreator = 2000, 9999 }, false, Origin{Unknown, 2000, Exactly}},
+	} {
+		d := own
+		c.edit(&d)
+		got := (&Descriptor{DescriptorRow: bpf.DescriptorRow{Descriptor: &d}}).Origin(began, c.wasThere)
+		if got != c.want {
+			t.Errorf("%s: %+v, want %+v", c.name, got, c.want)
+		}
+	}
+}
+
+// leaky is a host with a server that has n connections to one place, one file, and a
+// shell beside it.
+func leaky(t *testing.T, now time.Duration, n int) *Snapshot {
+	h := &host{}
+	server := bpf.Descriptor{Table: 1, PID: 100, TID: 100, PPID: 1, CgroupID: 7, Limit: 64, Started: 1000}
+	for i := range uint32(n) {
+		server.FD, server.File, server.Object, server.State = 10+i, uint64(1000+i), uint64(1000+i), 8
+		if i > 0 {
+			server.FileTime, server.OpenerTable, server.OpenerFD, server.FileCreator = uint64(i)*uint64(time.Second), 1, 10+i, 6
+		}
+		h.add(bpf.DescriptorDraft{Descriptor: server, Comm: "node", Of: tcp(fmt.Sprintf("10.0.0.2:%d", 4000+i), "10.0.0.7:5432")})
+	}
+	h.add(bpf.DescriptorDraft{Descriptor: bpf.Descriptor{Table: 1, PID: 100, TID: 100, CgroupID: 7, Limit: 64, Started: 1000, FD: 1, File: 1, Object: 1}, Comm: "node", Of: file("/log")})
+	h.add(bpf.DescriptorDraft{Descriptor: bpf.Descriptor{Table: 2, PID: 200, TID: 200, PPID: 100, CgroupID: 1, Limit: 64, Started: 2000, File: 2, Object: 2}, Comm: "sh", Of: file("/log2")})
+	s := h.snapshot(t)
+	s.Time = uint64(now)
+	s.Attribute(containers)
+	return s
+}
+
+func TestWatch(t *testing.T) {
+	w := NewWatch(&Filter{}, false)
+	for i := range 7 {
+		made := map[bpf.Maker]uint64{{PID: 100, Creator: 5}: uint64(100 * i)}
+		w.Add(leaky(t, time.Duration(i)*10*time.Second, 1+4*i), made)
+	}
+	var b bytes.Buffer
+	if err := WriteSuspects(&b, w.Suspects(), false); err != nil {
+		t.Fatal(err)
+	}
+	checkText(t, b.String(), `
+VERDICT  CONTAINER  PID  COMM  OPEN  +/MIN  OPENED/MIN  OLDEST  FDS  LIMIT  FULL IN  BY      BECAUSE                      WHAT
+grows    shop/api   100  node    25  +24.0       600.0   >60 s   26     64     95 s  socket  +24, up in 6 of 6 intervals  tcp 10.0.0.7:5432, CLOSE_WAIT
+2 other kinds of descriptors are steady
+`)
+	s := w.Suspects()[0]
+	if s.Appeared != 24 || s.Gone != 0 || s.By["socket"] != 24 {
+		t.Errorf("appeared %d, gone %d, by %v", s.Appeared, s.Gone, s.By)
+	}
+	w.Add(leaky(t, 70*time.Second, 3), nil)
+	if s := w.Suspects(); s[0].Verdict == Grows {
+		t.Errorf("grows after all were closed: %+v", s[0])
+	}
+	b.Reset()
+	if err := WriteSuspectsJSON(&b, time.Unix(0, 0), w.Suspects()[:1], true); err != nil {
+		t.Fatal(err)
+	}
+	checkText(t, b.String(), `{"time":"1970-01-01T00:00:00Z","pid":100,"ppid":1,"uid":0,"comm":"node","cgroup_id":7,"container":{"id":"abc","name":"api","runtime":"docker"},"verdict":"steady","reason":"+2 in 6 intervals","kind":"tcp","target":"10.0.0.7:5432","state":"CLOSE_WAIT","open":3,"counts":[1,5,9,13,17,21,25,3],"growth_per_minute":1.7142857142857142,"opened_per_minute":0,"appeared":24,"gone":22,"by":{"socket":24},"oldest_ns":70000000000,"oldest_is":"at least","fds":4,"limit":64,"full_in_seconds":2100}
+`)
+}
+
+// A long watch keeps the first and the last snapshot, and its verdict.
+func TestWatchThins(t *testing.T) {
+	w := NewWatch(&Filter{}, false)
+	for i := range 3 * timesMax {
+		w.Add(leaky(t, time.Duration(i)*time.Second, 1+i/4), nil)
+		if len(w.times) > timesMax {
+			t.Fatalf("%d snapshots are kept", len(w.times))
+		}
+	}
+	s := w.Suspects()[0]
+	if s.Verdict != Grows || s.Counts[0] != 1 || s.Open() != 1+(3*timesMax-1)/4 || math.Abs(s.PerMinute-15) > 0.5 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// What has ended is forgotten, or kept if it is asked for.
+func TestWatchEnds(t *testing.T) {
+	for _, keep := range []bool{false, true} {
+		w := NewWatch(&Filter{}, keep)
+		for i := range 5 {
+			w.Add(leaky(t, time.Duration(i)*time.Second, 5*i+1), nil)
+		}
+		w.Add((&host{}).snapshot(t), nil)
+		if got := len(w.Suspects()); keep != (got > 0) {
+			t.Errorf("keep %t: %d series", keep, got)
+		}
+		if keep && w.Suspects()[0].Verdict != Grows {
+			t.Errorf("what grew until it ended: %+v", w.Suspects()[0])
+		}
+	}
+}
+
+func TestFamily(t *testing.T) {
+	s := leaky(t, 0, 1)
+	f := NewFamily(100)
+	if got := len(s.Select(&Filter{Family: f})); got != 2 {
+		t.Errorf("%d processes, want the root and its child", got)
+	}
+	if got := len(s.Select(&Filter{Family: NewFamily(200)})); got != 1 {
+		t.Errorf("%d processes, want one without its parent", got)
+	}
+}
