@@ -82,6 +82,15 @@ bpf/%.bpf.$(GOARCH).o.gz: bpf/%.bpf.c $(wildcard bpf/*.h) $(VMLINUX_H) $(LIBBPF)
 	$(Q)$(STRIP) -g $(basename $@)
 	$(Q)gzip --best --no-name --force $(basename $@)
 
+# What an image has.
+IMAGE_FILES := build/$(FOREIGN)image
+
+.PHONY: image-files
+image-files: $(STATIC) $(COLLECTED)
+	$(Q)rm -rf $(IMAGE_FILES) && mkdir -p $(IMAGE_FILES)/licenses
+	$(Q)cp $(STATIC) $(IMAGE_FILES)/
+	$(Q)gzip -dc $(COLLECTED) >$(IMAGE_FILES)/licenses/licenses.txt
+
 .PHONY: deps
 deps: | go-is-new-enough ## Install what building needs (Debian packages)
 	$(Q)$(SUDO) packaging/install-missing clang llvm libelf-dev zlib1g-dev $(CROSS_PACKAGES)

@@ -53,3 +53,6 @@ $(libbpf_tarball):
 	$(Q)cd $(@D) && $(CURDIR)/packaging/apt-suite $(libbpf_suite) \
 		source --download-only --tar-only libbpf $(if $(Q),>/dev/null) && test -f $(@F) || { \
 		echo '$(@F): cannot be fetched from $(libbpf_suite); give a libbpf source tree with LIBBPF_SRC=dir' >&2; exit 1; }
+
+.PHONY: libbpf
+libbpf: $(LIBBPF)

@@ -38,6 +38,22 @@ $(DEB) $(RPM) $(APK): $(STATIC) $(SBOM) $(COLLECTED) $(PACKAGED) | $(NFPM)
 		package --config packaging/nfpm.yaml --packager $(subst .,,$(suffix $@)) --target $@ >/dev/null
 
 
+IMAGE ?= copenclose
+
+comma := ,
+
+label = --label org.opencontainers.image.$1='$2'
+
+.PHONY: image
+image: image-files ## Make a container image of what is built: ARCH=arm64 IMAGE=copenclose
+	$(Q)docker build --quiet --platform linux/$(GOARCH) --tag '$(IMAGE)' --file packaging/image.Dockerfile \
+		$(call label,title,copenclose) \
+		$(call label,description,shows which container opens$(comma) accepts$(comma) connects and closes) \
+		$(call label,source,https://github.com/copenclose/copenclose) \
+		$(call label,licenses,Apache-2.0 AND (GPL-2.0-only OR BSD-2-Clause)) \
+		$(call label,version,$(VERSION)) $(call label,revision,$(COMMIT)) \
+		$(call label,created,$(shell date -u -d @$(SOURCE_DATE_EPOCH) +%Y-%m-%dT%H:%M:%SZ)) $(IMAGE_FILES)
+
 RELEASE := build/release
 
 .PHONY: release
