@@ -19,11 +19,8 @@ import (
 // misplaced says where the words from i on belong, which are neither flags nor after --.
 func misplaced(words []string, i int, program []string, commands []*cli.Command, c *cli.Command) error {
 	trace, before, rest := commands[0], words[:i], words[i:]
-	switch {
-	case c != trace:
+	if c != trace {
 		return usagef("unexpected word %s: see %s --help", quoted(rest[0]), commandPath(c, trace))
-	case len(program) > 0:
-		return usagef("unexpected word %s before --", quoted(rest[0]))
 	}
 	if _, err := exec.LookPath(rest[0]); err != nil {
 		if list := joined(trace, before, rest); list != "" {
@@ -36,8 +33,16 @@ func misplaced(words []string, i int, program []string, commands []*cli.Command,
 		if nearest := option.Nearest(rest[0], names); nearest != "" {
 			return usagef("unknown subcommand %s; did you mean %s %s?", quoted(rest[0]), trace.Name, nearest)
 		}
+		if len(program) > 0 {
+			line := pasted(slices.Concat([]string{trace.Name}, before, rest[1:], []string{"--"}, program))
+			return usagef("unexpected word %s before --; without it: %s", quoted(rest[0]), line)
+		}
 	}
-	return usagef("to trace a command: %s", pasted(slices.Concat([]string{trace.Name}, before, []string{"--"}, rest)))
+	traced := rest
+	if len(program) > 0 {
+		traced = slices.Concat(rest, []string{"--"}, program)
+	}
+	return usagef("to trace a command: %s", pasted(slices.Concat([]string{trace.Name}, before, []string{"--"}, traced)))
 }
 
 // joined returns the list that rest continues, if it follows the value of a flag that

@@ -60,6 +60,7 @@ type names struct {
 	mu      sync.Mutex
 	sources map[sourceKey]*source
 	missed  map[sourceKey]bool // runtimes without a socket
+	refused map[string]bool    // runtimes for which the environment has no socket
 }
 
 // sourceKey tells sources apart: those that were found by their runtime and who runs
@@ -79,6 +80,7 @@ func newNames(cfg *Config, r *Registry, set settings) *names {
 		settings: set,
 		sources:  make(map[sourceKey]*source),
 		missed:   make(map[sourceKey]bool),
+		refused:  make(map[string]bool),
 	}
 	if n.note == nil {
 		n.note = func(string) {}
@@ -124,6 +126,10 @@ func (n *names) sourcesFor(ctx context.Context, name string, madeBy owner.ID) (f
 	defer n.mu.Unlock()
 	if n.explicit {
 		return slices.Collect(maps.Values(n.sources))
+	}
+	if _, err := runtime.FromEnvironment(name); err != nil && !n.refused[name] {
+		n.refused[name] = true
+		n.noteText(err.Error())
 	}
 	paths := n.sockets(name, madeBy)
 	for _, path := range paths {

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/copenclose/copenclose/internal/container/runtime"
 	"github.com/copenclose/copenclose/internal/owner"
 )
 
@@ -337,5 +338,31 @@ func TestNoSocket(t *testing.T) {
 	until(t, changes, "the third", func(c change) bool { return c.cgroup == 3 })
 	if len(notes) > 0 {
 		t.Errorf("another note: %s", <-notes)
+	}
+}
+
+// The environment names the socket as for Docker's own client. What is no unix socket
+// gets one line, and the usual sockets are asked.
+func TestEnvironment(t *testing.T) {
+	socket := socketPath(t)
+	serve(t, socket, newDockerServer(running(idA, "web", "nginx:1")))
+	set := quick
+	set.sockets = runtime.Sockets
+	t.Setenv("DOCKER_HOST", "unix://"+socket)
+	r, changes := registryWith(t, Config{}, set)
+	r.Made(1, "/docker/"+idA)
+	started(t, r)
+	until(t, changes, "the name from DOCKER_HOST", hasName("web"))
+
+	set.sockets = func(string, owner.ID) []string { return []string{socket} }
+	t.Setenv("DOCKER_HOST", "tcp://192.0.2.1:2375\n")
+	notes := make(chan string, 10)
+	r, changes = registryWith(t, Config{Note: func(s string) { notes <- s }}, set)
+	r.Made(1, "/docker/"+idA)
+	started(t, r)
+	until(t, changes, "the name from the usual socket", hasName("web"))
+	const want = `DOCKER_HOST is tcp://192.0.2.1:2375\n: only a unix socket can be asked for names, like unix:///run/docker.sock`
+	if got := <-notes; got != want || len(notes) > 0 {
+		t.Errorf("%q, and %d more", got, len(notes))
 	}
 }

@@ -30,6 +30,9 @@ func runtimes(ctx context.Context, sockets []string) (findings []Finding) {
 	seen := make(map[string]bool) // one socket may have several paths
 	var without []string
 	for _, r := range runtime.Runtimes {
+		if _, err := runtime.FromEnvironment(r.Name); err != nil {
+			findings = append(findings, degraded(r.Name, err.Error(), "", "name its socket with --runtime-socket, where it is on this machine"))
+		}
 		listens := false
 		for _, u := range users {
 			for _, path := range runtime.Sockets(r.Name, u) {

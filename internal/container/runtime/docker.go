@@ -17,4 +17,5 @@ var docker = Runtime{
 	// by that name.
 	sockets:     []string{"/run/docker.sock", "/var/run/docker.sock"},
 	userSockets: []string{"docker.sock"},
+	variable:    "DOCKER_HOST",
 }

@@ -22,4 +22,5 @@ var podman = Runtime{
 	},
 	sockets:     []string{"/run/podman/podman.sock"},
 	userSockets: []string{"podman/podman.sock"},
+	variable:    "CONTAINER_HOST",
 }

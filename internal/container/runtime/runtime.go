@@ -14,8 +14,10 @@ package runtime
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/copenclose/copenclose/internal/owner"
 )
@@ -30,15 +32,41 @@ type Runtime struct {
 	sockets []string
 	// userSockets are where that of a user listens, below /run/user/UID.
 	userSockets []string
+	// variable of the environment names the socket for the runtime's own client.
+	variable string
 }
 
 // Runtimes are in the order in which they are tried: Docker also takes a bare id,
 // which under a pod is containerd's.
 var Runtimes = [...]Runtime{containerd, docker, podman, crio, nspawn, lxc}
 
+// FromEnvironment returns the path of the socket that the environment names for the
+// runtime of this name (DOCKER_HOST, CONTAINER_HOST), empty if it names none. The error
+// says what it has instead of a unix socket.
+func FromEnvironment(name string) (path string, err error) {
+	for _, r := range Runtimes {
+		if r.Name != name || r.variable == "" {
+			continue
+		}
+		value := os.Getenv(r.variable)
+		path, unix := strings.CutPrefix(value, "unix://")
+		switch {
+		case value == "":
+		case unix && filepath.IsAbs(path):
+			return path, nil
+		default:
+			return "", fmt.Errorf("%s is %s: only a unix socket can be asked for names, like unix:///run/docker.sock", r.variable, value)
+		}
+	}
+	return "", nil
+}
+
 // Sockets returns the paths of the sockets where the runtime of this name, run by
-// this user, usually listens.
+// this user, may listen: the one that the environment names, and the usual ones.
 func Sockets(name string, by owner.ID) (paths []string) {
+	if path, _ := FromEnvironment(name); path != "" && by != owner.Nobody {
+		paths = append(paths, path)
+	}
 	for _, r := range Runtimes {
 		switch {
 		case r.Name != name:
