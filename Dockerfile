@@ -2,8 +2,8 @@
 # SPDX-FileCopyrightText: The copenclose authors
 
 # The static binary and its licences, built where there is an engine and nothing else;
-# `make image` puts one that make has built into an image. What changes seldom stands first, so that a change of the source compiles only our
-# own code again.
+# `make image` takes one that make has built. What changes seldom stands first, so that
+# a change of the source compiles only our own code again.
 FROM golang:1.26-bookworm AS build
 WORKDIR /src
 
@@ -11,7 +11,6 @@ COPY Makefile ./
 COPY packaging/apt-suite packaging/install-missing packaging/cross.mk packaging/sysroot packaging/
 COPY packaging/inventory/inventory.mk packaging/inventory/
 COPY libbpf libbpf
-COPY packaging/inventory/inventory.mk packaging/inventory/
 COPY vmlinux/vmlinux.mk vmlinux/
 COPY bpf/bpf.mk bpf/
 COPY test/test.mk test/

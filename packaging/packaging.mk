@@ -22,7 +22,9 @@ APK      := $(PACKAGES)/copenclose_$(VERSION)_$(rpm_arch).apk
 
 # The commit's, so that it is the same wherever a package is made.
 SOURCE_DATE_EPOCH ?= $(or $(shell git log -1 --format=%ct 2>/dev/null),0)
-export SOURCE_DATE_EPOCH
+# Who answers for the packages: who made the commit, or whoever packages it says.
+MAINTAINER ?= $(or $(shell git log -1 --format='%an <%ae>' 2>/dev/null),unknown <root@localhost>)
+export SOURCE_DATE_EPOCH MAINTAINER
 
 .PHONY: package
 package: $(DEB) $(RPM) $(APK) ## Make a deb, an rpm and an apk: ARCH=arm64
@@ -37,12 +39,9 @@ $(DEB) $(RPM) $(APK): $(STATIC) $(SBOM) $(COLLECTED) $(PACKAGED) | $(NFPM)
 	$(Q)VERSION=$(VERSION) ARCHITECTURE=$(GOARCH) STATIC=$(STATIC) STAGE=$(STAGE) $(NFPM) \
 		package --config packaging/nfpm.yaml --packager $(subst .,,$(suffix $@)) --target $@ >/dev/null
 
-
 IMAGE ?= copenclose
-
 comma := ,
-
-label = --label org.opencontainers.image.$1='$2'
+label  = --label org.opencontainers.image.$1='$2'
 
 .PHONY: image
 image: image-files ## Make a container image of what is built: ARCH=arm64 IMAGE=copenclose

@@ -28,7 +28,7 @@ test: ## Install what is missing and run every test
 
 .PHONY: test-deps
 test-deps: ## Install what the tests need (Debian packages)
-	$(Q)$(SUDO) packaging/install-missing $(PACKAGES32) clang-format shellcheck docker.io debootstrap \
+	$(Q)$(SUDO) packaging/install-missing $(PACKAGES32) clang-format shellcheck $(if $(shell command -v dockerd),,docker.io) debootstrap \
 		busybox-static curl git python3 strace reuse mandoc zsh fish bash-completion tmux
 
 .PHONY: test-unit
@@ -55,6 +55,7 @@ fuzz: $(EMBEDDED) $(LIBBPF) ## Fuzz each decoder for FUZZ_TIME
 	done
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+ACTIONLINT  := github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
 .PHONY: check
@@ -67,6 +68,7 @@ check: $(EMBEDDED) $(LIBBPF) ## gofmt, vet, staticcheck, clang-format, shellchec
 	$(Q)clang-format --dry-run --Werror bpf/*.c bpf/*.h test/trigger/*.c test/trigger/*.h
 	$(Q)grep -rlE '^#!.*(sh|bash)$$' .ci libbpf packaging test | xargs shellcheck packaging/completion/copenclose.bash
 	$(Q)mandoc -T lint -W warning packaging/copenclose.8
+	$(Q)CGO_ENABLED=0 $(GO) run $(ACTIONLINT) .github/workflows/*.yml
 	$(Q)reuse lint --quiet || { reuse lint; echo 'CONTRIBUTING.md has the header that a file begins with' >&2; exit 1; }
 
 # A call without registers has its arguments, which the analyzer does not see.
