@@ -81,3 +81,12 @@ func Message(ret int32) string {
 	}
 	return messages[-ret]
 }
+
+// IsFailure reports whether a call failed, and not only for now or by a signal.
+func IsFailure(ret int32) bool {
+	switch unix.Errno(-ret) {
+	case unix.EAGAIN, unix.EINPROGRESS, unix.EINTR:
+		return false
+	}
+	return ret < 0
+}

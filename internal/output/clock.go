@@ -76,7 +76,7 @@ func newClock(o *Options, precision Precision) *clock {
 	}
 	c := &clock{style: style, digits: precision.digits(), zone: time.UTC, realtimeOffset: o.realtimeOffset, second: -1}
 	if c.realtimeOffset == nil {
-		c.realtimeOffset = realtimeOffset
+		c.realtimeOffset = RealtimeOffset
 	}
 	if style == Local || style == TimeOfDay {
 		if c.zone = o.zone; c.zone == nil {
@@ -107,9 +107,9 @@ func (c *clock) adjust() {
 	}
 }
 
-// realtimeOffset returns by how much the time of day is ahead of the monotonic time,
+// RealtimeOffset returns by how much the time of day is ahead of the monotonic time,
 // in ns.
-func realtimeOffset() int64 {
+func RealtimeOffset() int64 {
 	var monotonic, realtime unix.Timespec
 	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &monotonic)
 	_ = unix.ClockGettime(unix.CLOCK_REALTIME, &realtime)

@@ -52,6 +52,11 @@ func (s *detailStyle) append(b []byte, r *bpf.Record, spaces bool) []byte {
 	return b
 }
 
+// AppendDetail appends what the call was about in words, as the column DETAIL has it.
+func AppendDetail(b []byte, r *bpf.Record) []byte { return plainDetail.append(b, r, true) }
+
+var plainDetail = &detailStyle{arrows: asciiArrows}
+
 // joinWords replaces the spaces between the words of a cell by colons. Text that a
 // traced program chose has none where another column follows.
 func joinWords(cell []byte) {

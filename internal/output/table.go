@@ -12,7 +12,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/clipperhouse/displaywidth"
-	"golang.org/x/sys/unix"
 
 	"github.com/copenclose/copenclose/internal/escape"
 	"github.com/copenclose/copenclose/internal/names"
@@ -140,21 +139,12 @@ func (t *table) header(b []byte) []byte {
 func (t *table) color(e *stream.Event) string {
 	t.dims = t.dims || t.showsContainers && e.Container != nil && e.Container != stream.Unknown
 	switch {
-	case isFailure(e.Ret):
+	case names.IsFailure(e.Ret):
 		return red
 	case t.dims && e.Container == nil:
 		return dim
 	}
 	return ""
-}
-
-// isFailure reports whether a call failed, and not only for now or by a signal.
-func isFailure(ret int32) bool {
-	switch unix.Errno(-ret) {
-	case unix.EAGAIN, unix.EINPROGRESS, unix.EINTR:
-		return false
-	}
-	return ret < 0
 }
 
 func (t *table) line() lineStyle {
