@@ -152,6 +152,7 @@ func (t *tool) commands() []*cli.Command {
 	commands := []*cli.Command{
 		t.traceCommand(),
 		t.summaryCommand(),
+		t.serveCommand(),
 		t.containersCommand(),
 		t.doctorCommand(),
 		t.fdsCommand(),

@@ -21,6 +21,7 @@ func TestHelp(t *testing.T) {
 		"containers-help": {"containers", "--help"},
 		"doctor-help":     {"doctor", "--help"},
 		"fds-help":        {"fds", "--help"},
+		"serve-help":      {"serve", "--help"},
 		"summary-help":    {"summary", "--help"},
 		"leaks-help":      {"leaks", "--help"},
 	} {

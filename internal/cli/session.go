@@ -51,6 +51,7 @@ type session struct {
 	chosen     *chosen          // nil where containers are not chosen
 	cgroups    *cgroup.Tree     // nil where --cgroup is not given
 	remark     *log.Logger
+	network    bool // peers are answered or called over IP
 	kernel     kernel
 	attributor *attribution.Attributor
 	atEnd      func()         // called when the trace is to end, also by itself
@@ -243,13 +244,23 @@ func (s *session) dropPrivileges() {
 		Runtimes:   s.tracer.Cgroups && s.attribution.Names,
 		Namespaces: s.tracer.Cgroups && s.attribution.Choose != nil,
 		Command:    s.command != nil,
-		// In /run and /var/run runtimes listen.
-		Folders: append(runtime.NodeLogs.Folders(), "/proc", "/sys/fs/cgroup", "/run", "/var/run"),
+		Network:    s.network,
+		Folders:    s.folders(),
 	}, func(what string) {
 		if s.tracer.Log != nil {
 			s.tracer.Log.Print("gave up ", what)
 		}
 	})
+}
+
+// folders returns those that may be read from now on.
+func (s *session) folders() []string {
+	// In /run and /var/run runtimes listen.
+	folders := append(runtime.NodeLogs.Folders(), "/proc", "/sys/fs/cgroup", "/run", "/var/run")
+	if s.network {
+		folders = append(folders, "/etc", "/usr/share/ca-certificates", "/usr/share/zoneinfo") // resolver and certificates
+	}
+	return folders
 }
 
 // every calls do again and again on a goroutine of its own, until stop is called.

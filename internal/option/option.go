@@ -150,3 +150,17 @@ func (p *Path) Set(s string) error {
 }
 
 func (p *Path) String() string { return string(*p) }
+
+// Text is any text that is not empty.
+type Text string
+
+// Set sets the text.
+func (t *Text) Set(s string) error {
+	if s == "" {
+		return errors.New("it is empty")
+	}
+	*t = Text(s)
+	return nil
+}
+
+func (t *Text) String() string { return string(*t) }

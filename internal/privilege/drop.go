@@ -21,6 +21,7 @@ type Keep struct {
 	CgroupIDs  bool     // cgroups are looked up by their ids
 	Runtimes   bool     // runtimes are asked, those of other users, too
 	Namespaces bool     // namespaces of containers are entered, to read their hostnames
+	Network    bool     // peers are answered and called over IP
 	Command    bool     // a program that was started is ended with the tool, also if it has become another user's
 	Folders    []string // may be read, with what is below, as those that are open; others may not
 }
@@ -106,7 +107,11 @@ func dropFiles(k Keep) (string, error) {
 	}
 	rules := landlock.RODirs(append(openFolders(), k.Folders...)...).IgnoreIfMissing()
 	// Later versions scope signals, which the command that is traced gets, and sockets.
-	if err := landlock.V5.BestEffort().Restrict(rules); err != nil {
+	restrict := landlock.V5.BestEffort().Restrict
+	if k.Network {
+		restrict = landlock.V5.BestEffort().RestrictPaths
+	}
+	if err := restrict(rules); err != nil {
 		return "", err
 	}
 	return "only " + strings.Join(k.Folders, ", ") + " can be read (Landlock)", nil

@@ -52,8 +52,13 @@ func allowed(k Keep) []rule {
 			unix.BPF_MAP_LOOKUP_AND_DELETE_ELEM, unix.BPF_MAP_LOOKUP_BATCH, unix.BPF_MAP_LOOKUP_AND_DELETE_BATCH,
 			unix.BPF_OBJ_GET_INFO_BY_FD, unix.BPF_ITER_CREATE}},
 	)
-	if k.Runtimes {
-		rules = append(rules, rule{number: unix.SYS_SOCKET, argument: 0, one: []uint32{unix.AF_UNIX}})
+	if k.Runtimes || k.Network {
+		families := []uint32{unix.AF_UNIX}
+		if k.Network {
+			families = append(families, unix.AF_INET, unix.AF_INET6)
+			rules = append(rules, plain(unix.SYS_ACCEPT4, unix.SYS_SENDFILE)...)
+		}
+		rules = append(rules, rule{number: unix.SYS_SOCKET, argument: 0, one: families})
 		rules = append(rules, plain(unix.SYS_CONNECT, unix.SYS_GETSOCKOPT, unix.SYS_SETSOCKOPT, unix.SYS_GETSOCKNAME,
 			unix.SYS_GETPEERNAME, unix.SYS_SHUTDOWN, unix.SYS_SENDTO, unix.SYS_RECVFROM, unix.SYS_SENDMSG, unix.SYS_RECVMSG)...)
 	}
@@ -155,5 +160,9 @@ func dropSyscalls(k Keep) (string, error) {
 	case thread != 0:
 		return "", errors.New("set a seccomp filter: a thread has another one")
 	}
-	return fmt.Sprintf("only %d are left (seccomp); no program is run, no file is written, no port is opened", len(rules)), nil
+	what := "no program is run, no file is written"
+	if !k.Network {
+		what += ", no port is opened"
+	}
+	return fmt.Sprintf("only %d are left (seccomp); %s", len(rules), what), nil
 }

@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The copenclose authors
+
+package test
+
+import (
+	"compress/gzip"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	logs "go.opentelemetry.io/proto/otlp/logs/v1"
+	"golang.org/x/sys/unix"
+	"google.golang.org/protobuf/proto"
+)
+
+// collector is a server that takes events by OTLP. Before that it answers with each of
+// refusals once.
+type collector struct {
+	*httptest.Server
+	refusals []int
+
+	mu       sync.Mutex
+	arrived  *sync.Cond
+	requests int
+	records  []sentRecord
+}
+
+// sentRecord is a record as it arrived, with the attributes of its resource.
+type sentRecord struct {
+	event, body string
+	attributes  map[string]string
+}
+
+func newCollector(t *testing.T, refusals ...int) *collector {
+	t.Helper()
+	c := &collector{refusals: refusals}
+	c.arrived = sync.NewCond(&c.mu)
+	c.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		defer c.arrived.Broadcast()
+		c.requests++
+		if len(c.refusals) > 0 {
+			w.WriteHeader(c.refusals[0])
+			c.refusals = c.refusals[1:]
+			return
+		}
+		if err := c.take(r); err != nil {
+			t.Errorf("a request that cannot be read: %v", err)
+			w.WriteHeader(http.StatusBadRequest)
+		}
+	}))
+	t.Cleanup(c.Close)
+	return c
+}
+
+func (c *collector) take(r *http.Request) error {
+	body, err := gzip.NewReader(r.Body)
+	if err != nil {
+		return err
+	}
+	text, err := io.ReadAll(body)
+	if err != nil {
+		return err
+	}
+	data := &logs.LogsData{}
+	if err := proto.Unmarshal(text, data); err != nil {
+		return err
+	}
+	for _, resource := range data.ResourceLogs {
+		for _, l := range resource.ScopeLogs[0].LogRecords {
+			one := sentRecord{event: l.EventName, body: l.Body.GetStringValue(), attributes: make(map[string]string)}
+			for _, a := range append(resource.Resource.Attributes, l.Attributes...) {
+				if n, ok := a.Value.Value.(interface{ GetIntValue() int64 }); ok {
+					one.attributes[a.Key] = strconv.FormatInt(n.GetIntValue(), 10)
+				} else if text := a.Value.GetStringValue(); text != "" {
+					one.attributes[a.Key] = text
+				} else {
+					one.attributes[a.Key] = strconv.FormatInt(a.Value.GetIntValue(), 10)
+				}
+			}
+			c.records = append(c.records, one)
+		}
+	}
+	return nil
+}
+
+// await returns the records once there are n for which want is true.
+func (c *collector) await(t *testing.T, n int, want func(sentRecord) bool) (found []sentRecord) {
+	t.Helper()
+	late := time.AfterFunc(patience, func() { c.arrived.Broadcast() })
+	defer late.Stop()
+	end := time.Now().Add(patience)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for {
+		found = nil
+		for _, r := range c.records {
+			if want(r) {
+				found = append(found, r)
+			}
+		}
+		if len(found) >= n {
+			return found
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%d records of %d after %v", len(found), n, patience)
+		}
+		c.arrived.Wait()
+	}
+}
+
+var metricsLine = regexp.MustCompile(`metrics on (http://\S+)`)
+
+// scrape returns the values of a metric by its labels as they are written.
+func scrape(t *testing.T, url, metric string) map[string]float64 {
+	t.Helper()
+	answer, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if err != nil || answer.StatusCode != http.StatusOK {
+		t.Fatalf("%s: %v\n%s", answer.Status, err, text)
+	}
+	values := make(map[string]float64)
+	for line := range strings.Lines(string(text)) {
+		labels, ok := strings.CutPrefix(line, metric+"{")
+		if !ok {
+			continue
+		}
+		labels, value, _ := strings.Cut(labels, "} ")
+		n, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
+		if err != nil {
+			t.Fatalf("%s: %v", line, err)
+		}
+		values[labels] = n
+	}
+	return values
+}
+
+// serveUser is a user of whom nothing runs but what these tests run.
+const serveUser = 54377
+
+// look has cat look for n files that are not there, as serveUser.
+func look(t *testing.T, n int) (paths map[string]bool) {
+	t.Helper()
+	paths = make(map[string]bool)
+	var args []string
+	for i := range n {
+		path := fmt.Sprintf("/nowhere/%d", i)
+		paths[path] = true
+		args = append(args, path)
+	}
+	cmd := exec.Command("cat", args...)
+	asUser(serveUser)(cmd)
+	if err := cmd.Run(); err == nil {
+		t.Fatal("cat found files that are not there")
+	}
+	return paths
+}
+
+func isNowhere(r sentRecord) bool { return strings.HasPrefix(r.attributes["file.path"], "/nowhere/") }
+
+// Each failed call arrives exactly once, though the collector is away at first, and what
+// arrives is what the metrics count.
+func TestServe(t *testing.T) {
+	c := newCollector(t, http.StatusServiceUnavailable, http.StatusTooManyRequests)
+	r := start(t, "serve", "--listen", "127.0.0.1:0", "--otlp", c.URL, "--events", "failed", "--node", "node-1", "--no-runtime",
+		"-u", strconv.Itoa(serveUser))
+	url := r.stderr.await(t, metricsLine)[1]
+	paths := look(t, 300)
+	for _, one := range c.await(t, len(paths), isNowhere) {
+		path := one.attributes["file.path"]
+		if !paths[path] {
+			t.Errorf("%s arrived twice", path)
+		}
+		delete(paths, path)
+		if one.event != "copenclose.open" || one.attributes["error.type"] != "ENOENT" || one.attributes["host.name"] != "node-1" ||
+			one.attributes["service.name"] != "copenclose" || one.attributes["process.user.id"] != strconv.Itoa(serveUser) || one.body != path {
+			t.Errorf("got %+v", one)
+		}
+	}
+	counted := 0
+	for labels, n := range scrape(t, url, "copenclose_calls_total") {
+		if strings.Contains(labels, `error="ENOENT"`) && strings.Contains(labels, `operation="open"`) {
+			counted += int(n)
+		}
+	}
+	sent := scrape(t, url, "copenclose_export_records_total")[`fate="sent"`]
+	r.signal(unix.SIGTERM)
+	<-r.exited
+	if status := r.cmd.ProcessState.ExitCode(); status != 0 {
+		t.Fatalf("status %d\n%s", status, r.stderr)
+	}
+	arrived := 0
+	for _, one := range c.await(t, 0, func(sentRecord) bool { return true }) {
+		if one.event == "copenclose.open" && one.attributes["error.type"] == "ENOENT" {
+			arrived++
+		}
+	}
+	if arrived != counted || counted < 300 || sent < 300 {
+		t.Errorf("%d failed opens were counted and %d arrived; %v records were sent", counted, arrived, sent)
+	}
+	want := fmt.Sprintf("copenclose: %d records made: %[1]d sent, 0 rejected, 0 dropped; 0 events lost before", len(c.records))
+	if !strings.Contains(r.stderr.String(), want) {
+		t.Errorf("stderr has not %q:\n%s", want, r.stderr)
+	}
+}
+
+// A summary has a record for each kind of failure, and its counts add up.
+func TestServeSummary(t *testing.T) {
+	c := newCollector(t)
+	r := start(t, "serve", "--otlp", c.URL, "--interval", "1s", "--no-runtime", "-u", strconv.Itoa(serveUser))
+	for range 3 {
+		look(t, 5)
+	}
+	r.signal(unix.SIGINT)
+	<-r.exited
+	counts := make(map[string]int)
+	for _, one := range c.await(t, 5, isNowhere) {
+		n, _ := strconv.Atoi(one.attributes["copenclose.count"])
+		counts[one.attributes["file.path"]] += n
+		if one.event != "copenclose.failures" || one.attributes["copenclose.operation"] != "open" {
+			t.Errorf("got %+v", one)
+		}
+	}
+	for path := range look(t, 5) {
+		if counts[path] != 3 {
+			t.Errorf("%s failed %d times, want 3: %v", path, counts[path], counts)
+		}
+	}
+}
+
+// A collector that is dead keeps neither the trace nor the end waiting for long, and
+// what it did not get is counted.
+func TestServeWithoutCollector(t *testing.T) {
+	r := start(t, "serve", "--otlp", "http://127.0.0.1:1", "--events", "failed", "--no-runtime", "-u", strconv.Itoa(serveUser))
+	look(t, 10)
+	r.stderr.await(t, regexp.MustCompile(`send to http://127.0.0.1:1/v1/logs: .*connection refused`))
+	r.signal(unix.SIGTERM)
+	<-r.exited
+	m := regexp.MustCompile(`(\d+) records made: 0 sent, 0 rejected, (\d+) dropped`).FindStringSubmatch(r.stderr.String())
+	if m == nil || m[1] != m[2] || m[1] == "0" || r.cmd.ProcessState.ExitCode() != 0 {
+		t.Errorf("%s\n%s", r.cmd.ProcessState, r.stderr)
+	}
+}
