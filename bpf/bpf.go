@@ -37,6 +37,8 @@ const (
 	RingMap         = "ring"
 	PerfMap         = "perf"
 	CountersMap     = "counters"
+	CgroupCountsMap = "cgroup_counts"
+	RatesMap        = "rates"
 	SharedMap       = ".data.shared"
 	SlotsMap        = "slots"
 	FreeSlotsMap    = "free_slots"

@@ -128,7 +128,7 @@ static __always_inline void note_closing(struct call *call, __u32 tid)
 	slot = take_closing_slot(call, tid);
 	if (!slot) {
 		if (is_in(call, IF_CLOSES))
-			count(lost);
+			count_lost(owner_of_caller());
 		return;
 	}
 	if (file)

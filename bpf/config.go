@@ -10,6 +10,11 @@ type Config struct {
 	Traced uint64 // a bit for each index of Syscalls
 	Token  uint64 // of the handshake, see Shared
 
+	// How many records of an owner there may be, see owner.h: one each RateInterval ns,
+	// 0 for any number; and as many at once as fit into RateBurst ns.
+	RateInterval uint64
+	RateBurst    uint64
+
 	// See totals.h.
 	SamplesMax   uint32 // calls that a CPU samples in a slice of time; 0 for none
 	SliceJiffies uint32
@@ -37,10 +42,11 @@ type Config struct {
 	WantLatency   bool
 	WantFile      bool // of opens, also the file's own path
 	UseRingBuffer bool
+	ByContainer   bool // what is dropped is counted by owner, see owner.h
 
 	Counting   bool
 	CountUsers bool // by user, too
-	_          [6]uint8
+	_          [5]uint8
 }
 
 // ConfigVariable is the variable in Object that a Config is written to.

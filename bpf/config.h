@@ -13,6 +13,13 @@ struct config {
 	__u64 traced; /* a bit for each enum syscall */
 	__u64 token;  /* of the handshake, see struct shared */
 
+	/*
+	 * How many records of an owner there may be, see owner.h: one each so many ns, 0 for
+	 * any number; and as many at once as fit into rate_burst ns.
+	 */
+	__u64 rate_interval;
+	__u64 rate_burst;
+
 	/* See totals.h. */
 	__u32 samples_max; /* calls that a CPU samples in a slice of time; 0 for none */
 	__u32 slice_jiffies;
@@ -41,10 +48,11 @@ struct config {
 	bool want_latency;
 	bool want_file; /* of opens, also the file's own path */
 	bool use_ring_buffer;
+	bool by_container; /* what is dropped is counted by owner, see owner.h */
 
 	bool counting;
 	bool count_users; /* by user, too */
-	__u8 reserved[6];
+	__u8 reserved[5];
 };
 
 const volatile struct config cfg;

@@ -7,6 +7,7 @@
 #include "describe.h"
 #include "emit.h"
 #include "filter.h"
+#include "rate.h"
 
 /*
  * What becomes of a TCP connect that returns before it is decided: the changes of
@@ -47,6 +48,7 @@ static __always_inline void connect_begins(struct sock *sk)
 	c.sk = key;
 	c.fd = file_of(task, call.arg[0]) == file ? call.arg[0] : -1;
 	c.ppid = task_read(task, real_parent, tgid);
+	c.owner = owner_of_caller();
 	fill(&c.event, &call);
 	bpf_map_update_elem(&connecting, &key, &c, BPF_ANY);
 }
@@ -59,7 +61,7 @@ static __always_inline void send_outcome(void *ctx, const struct connecting *c)
 
 	if (!slot) {
 		if (!bpf_map_delete_elem(&connecting, &key))
-			count(lost);
+			count_lost(c->owner);
 		return;
 	}
 	describe_sock(slot, (struct sock *)key);
@@ -74,8 +76,8 @@ static __always_inline void send_outcome(void *ctx, const struct connecting *c)
 		goto out;
 	if (!result_passes(slot->event.ret))
 		count(filtered);
-	else if (send_slot(ctx, slot, true))
-		count(lost);
+	else if (owner_within_rate(c->owner) && send_slot(ctx, slot, true))
+		count_lost(c->owner);
 out:
 	give_back_slot(slot);
 }

@@ -4,6 +4,7 @@
 #define COPENCLOSE_COUNT_H
 
 #include "maps.h"
+#include "owner.h"
 
 /*
  * Counts in this CPU's counters. A program of a socket's state runs in a softirq
@@ -18,5 +19,42 @@
 		if (c)                                                      \
 			__sync_fetch_and_add(&c->counter, 1);               \
 	})
+
+/* NULL where they are not counted by owner. */
+static __always_inline struct cgroup_counts *counts_of(__u64 owner)
+{
+	struct cgroup_counts none = {}, *c;
+
+	if (!cfg.by_container)
+		return NULL;
+	c = bpf_map_lookup_elem(&cgroup_counts, &owner);
+	if (c)
+		return c;
+	bpf_map_update_elem(&cgroup_counts, &owner, &none, BPF_NOEXIST);
+	c = bpf_map_lookup_elem(&cgroup_counts, &owner);
+	if (c)
+		return c;
+	owner = 0;
+	return bpf_map_lookup_elem(&cgroup_counts, &owner);
+}
+
+/* Functions of their own, for they are seldom called and from many places. */
+static __noinline void count_lost(__u64 owner)
+{
+	struct cgroup_counts *c = counts_of(owner);
+
+	count(lost);
+	if (c)
+		__sync_fetch_and_add(&c->lost, 1);
+}
+
+static __noinline void count_limited(__u64 owner)
+{
+	struct cgroup_counts *c = counts_of(owner);
+
+	count(limited);
+	if (c)
+		__sync_fetch_and_add(&c->limited, 1);
+}
 
 #endif

@@ -60,7 +60,7 @@ static __noinline void perf_event(void *ctx, const struct call *call)
 	__builtin_memset(&e, 0, sizeof(e));
 	fill(&e, call);
 	if (bpf_perf_event_output(ctx, &perf, BPF_F_CURRENT_CPU, &e, sizeof(e)))
-		count(lost);
+		count_lost(owner_of_caller());
 }
 
 /* A record of fixed size, the event alone. */
@@ -70,7 +70,7 @@ static __always_inline void send_event(void *ctx, const struct call *call)
 		struct event *e = bpf_ringbuf_reserve(&ring, sizeof(*e), 0);
 
 		if (!e) {
-			count(lost);
+			count_lost(owner_of_caller());
 			return;
 		}
 		fill(e, call);

@@ -5,6 +5,7 @@
 
 #include "maps.h"
 #include "task.h"
+#include "verdict.h"
 
 /*
  * Filters decide before a record is reserved. Each holds when one entry of its
@@ -65,22 +66,6 @@ static __always_inline bool cgroup_passes(void)
 	if (in_cgroup(cfg.only_cgroups, cfg.only_cgroups + cfg.except_cgroups))
 		return false;
 	return !cfg.only_cgroups || in_cgroup(0, cfg.only_cgroups);
-}
-
-static __always_inline enum verdict verdict_of(__u64 cgroup_id)
-{
-	__u32 number = cgroup_id % VERDICT_SETS;
-	struct verdict_set *set = bpf_map_lookup_elem(&verdicts, &number);
-
-	if (!set)
-		return VERDICT_UNKNOWN;
-	for (int i = 0; i < VERDICT_WAYS; i++) {
-		__u64 way = set->ways[i];
-
-		if (way >> VERDICT_BITS == cgroup_id)
-			return way & ((1 << VERDICT_BITS) - 1);
-	}
-	return VERDICT_UNKNOWN;
 }
 
 /*

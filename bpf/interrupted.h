@@ -75,7 +75,7 @@ static __always_inline bool note_interrupted(const struct call *call, __u32 tid,
 	if (is_same_call(before, call))
 		noted.time = before->time;
 	else if (was_left(before, call))
-		count(lost);
+		count_lost(owner_of_caller());
 	*before = noted;
 	return true;
 }

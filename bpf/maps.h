@@ -54,6 +54,7 @@ struct slot {
 	char path[TEXT_MAX + COMPONENT_MAX]; /* where a path grows from its end */
 	__u64 sk;			     /* the socket that is being described */
 	__u64 since;  /* when its call was entered, in jiffies; 0 if none is under way */
+	__u64 owner;  /* of a call that is lost if it loses the slot */
 	__u32 tid;    /* whose call that is */
 	__u32 number; /* its own */
 };
@@ -157,6 +158,7 @@ struct {
 struct connecting {
 	struct event event; /* the caller, and when it began */
 	__u64 sk;
+	__u64 owner;
 	__u64 ended; /* in ns, 0 as long as it is not decided */
 	__u32 ppid;
 	__s32 fd;
@@ -171,6 +173,25 @@ struct {
 	__type(key, __u64);
 	__type(value, struct connecting);
 } connecting SEC(".maps");
+
+/*
+ * What was dropped, by owner, so that a flood of one does not hide another's losses. The
+ * tool puts the entry 0 in; who finds no room is counted there.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 2048);
+	__type(key, __u64);
+	__type(value, struct cgroup_counts);
+} cgroup_counts SEC(".maps");
+
+/* By owner: when it will have paid for its records, see rate.h. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 8192);
+	__type(key, __u64);
+	__type(value, __s64);
+} rates SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

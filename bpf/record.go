@@ -403,26 +403,39 @@ const (
 	Host                  // no container's
 	Container             // a container's, but none that was chosen
 	Chosen
+
+	// OwnCgroup is or-ed to one of these: it is a container's own cgroup, to which those
+	// inside are counted where Config.ByContainer is set.
+	OwnCgroup
 )
 
 // VerdictSet is struct verdict_set of record.h: a set of the table VerdictsMap, the
 // verdicts of the cgroups with this remainder of their ids.
 type VerdictSet struct{ Ways [4]uint64 }
 
-// VerdictSets is how many sets the table has, and VerdictBits how many bits of a
-// way are the verdict; above them is the cgroup's id.
+// VerdictSets is how many sets the table has, and KnownBits how many bits of a way
+// are the verdict and OwnCgroup; above them is the cgroup's id.
 const (
 	VerdictSets = 32768
-	VerdictBits = 2
+	KnownBits   = 3
 )
 
 // Counters is struct counters of record.h, which CountersMap holds for each CPU.
 type Counters struct {
 	Filtered uint64 // calls that a filter left out
 	Lost     uint64 // calls whose record found no room in the buffer
+	Limited  uint64 // calls over Config.RateInterval
 	// Unfollowed is children that found no room in IDsMap, so that nothing that
 	// they do is shown.
 	Unfollowed uint64
+}
+
+// CgroupCounts is struct cgroup_counts of record.h: what was dropped of the calls of a
+// container or a part of the host. CgroupCountsMap has it by the id of their cgroup, and
+// under 0 that of all that found no room.
+type CgroupCounts struct {
+	Lost    uint64
+	Limited uint64
 }
 
 // IDKind is enum id_kind of record.h: what a number in IDsMap is.

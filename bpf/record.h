@@ -155,15 +155,16 @@ enum verdict {
 	VERDICT_HOST,	   /* no container's */
 	VERDICT_CONTAINER, /* a container's, but none that was chosen */
 	VERDICT_CHOSEN,
+	VERDICT_OWN_CGROUP = 4, /* with one of these: a container's own cgroup, not one inside */
 };
 
 /*
  * verdicts is a set-associative table: cgroup id % VERDICT_SETS picks a set of
- * VERDICT_WAYS words, each id << VERDICT_BITS | verdict. A full set drops new ids.
+ * VERDICT_WAYS words, each id << KNOWN_BITS | verdict and flag. A full set drops new ids.
  */
 #define VERDICT_SETS 32768
 #define VERDICT_WAYS 4
-#define VERDICT_BITS 2
+#define KNOWN_BITS 3
 
 struct verdict_set {
 	__u64 ways[VERDICT_WAYS];
@@ -173,6 +174,7 @@ struct verdict_set {
 struct counters {
 	__u64 filtered;
 	__u64 lost;
+	__u64 limited;	  /* over cfg.rate_interval */
 	__u64 unfollowed; /* children that found no room in the map ids */
 };
 
@@ -219,6 +221,12 @@ struct sampled {
 	struct executable executable;
 	__u32 weight; /* for how many calls of its like it stands */
 	__u32 reserved;
+};
+
+/* What was dropped of an owner's calls; those of id 0 are of all that found no room. */
+struct cgroup_counts {
+	__u64 lost;
+	__u64 limited;
 };
 
 /* A key of the map ids: one entry of a filter's list. */

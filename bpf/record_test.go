@@ -43,10 +43,14 @@ func TestViewsMatchObject(t *testing.T) {
 	spec := objectBTF(t)
 	for name, view := range map[string]any{
 		"event": Event{}, "details": Details{}, "socket_part": Socket{}, "address": address{}, "shared": Shared{}, "counters": Counters{},
-		"id": ID{}, "comm_prefix": CommPrefix{}, "path_prefix": PathPrefix{}, "verdict_set": VerdictSet{}, "config": Config{},
+		"id": ID{}, "comm_prefix": CommPrefix{}, "path_prefix": PathPrefix{}, "verdict_set": VerdictSet{}, "cgroup_counts": CgroupCounts{}, "config": Config{},
 		"executable": Executable{}, "total_key": TotalKey{}, "total": Total{}, "executable_path": ExecutablePath{}, "sampled": Sampled{},
 	} {
 		viewMatches(t, spec, name, view)
+	}
+	// It is written field by field, without padding.
+	if n := binary.Size(Config{}); n != int(unsafe.Sizeof(Config{})) {
+		t.Errorf("Config has %d bytes, and is written as %d", unsafe.Sizeof(Config{}), n)
 	}
 }
 
@@ -85,7 +89,7 @@ func TestEnumsMatchObject(t *testing.T) {
 		want = append(want, "SYS_"+s.Name)
 	}
 	for name, want := range map[string][]string{
-		"verdict": {UnknownCgroup: "VERDICT_UNKNOWN", Host: "VERDICT_HOST", Container: "VERDICT_CONTAINER", Chosen: "VERDICT_CHOSEN"},
+		"verdict": {UnknownCgroup: "VERDICT_UNKNOWN", Host: "VERDICT_HOST", Container: "VERDICT_CONTAINER", Chosen: "VERDICT_CHOSEN", OwnCgroup: "VERDICT_OWN_CGROUP"},
 		"kind":    {Call: "KIND_CALL", CgroupCreated: "KIND_CGROUP_CREATED", CgroupRemoved: "KIND_CGROUP_REMOVED"},
 		"flag":    {InInitialPIDNS: "FLAG_INITIAL_PID_NS", HasDetails: "FLAG_DETAILS"},
 		"part":    {HasSocket: "PART_SOCKET"},
@@ -126,7 +130,7 @@ func TestMapsMatchObject(t *testing.T) {
 			t.Errorf("map %s has %d entries, want %d", name, got, entries)
 		}
 	}
-	for _, name := range []string{RingMap, PerfMap, CountersMap, SharedMap, EnteredMap, ClosingMap, InterruptedMap, ConnectingMap, IDsMap} {
+	for _, name := range []string{RingMap, PerfMap, CountersMap, CgroupCountsMap, RatesMap, SharedMap, EnteredMap, ClosingMap, InterruptedMap, ConnectingMap, IDsMap} {
 		if collection.Maps[name] == nil {
 			t.Errorf("no map %s", name)
 		}

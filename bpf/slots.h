@@ -101,7 +101,7 @@ static __always_inline struct slot *take_over_slot(void)
 		return NULL;
 	/* Without its note this one is not shown at all. */
 	if (IF_CLOSES & (1ULL << slot->event.syscall))
-		count(lost);
+		count_lost(slot->owner);
 	return slot;
 }
 
@@ -121,6 +121,8 @@ static __always_inline struct slot *take_closing_slot(const struct call *call, _
 	slot->tid = tid;
 	slot->since = bpf_jiffies64();
 	slot->event.syscall = call->syscall;
+	if (is_in(call, IF_CLOSES))
+		slot->owner = owner_of_caller();
 	noted.slot = slot->number;
 	if (cfg.want_latency)
 		noted.time = bpf_ktime_get_ns();

@@ -256,7 +256,7 @@ static __always_inline void count_call(void *ctx, struct call *call, struct slot
 		if (!slot)
 			slot = take_slot();
 		if (!slot) {
-			count(lost);
+			count_lost(owner_of_caller());
 			return;
 		}
 		if (!describe_call(slot, call)) {

@@ -11,6 +11,7 @@
 #include "emit.h"
 #include "filter.h"
 #include "interrupted.h"
+#include "rate.h"
 #include "slots.h"
 #include "totals.h"
 
@@ -26,18 +27,18 @@ static __always_inline void send_with_slot(void *ctx, struct call *call, struct 
 	if (!slot)
 		slot = take_slot();
 	if (!slot) {
-		count(lost);
+		count_lost(owner_of_caller());
 		return;
 	}
 	if (!describe_call(slot, call)) {
 		count(filtered);
-	} else {
+	} else if (!cfg.only_paths || within_rate()) {
 		fill(&slot->event, call);
 		slot->details.ppid = task_read(call->task, real_parent, tgid);
 		if (entry_time)
 			slot->details.latency = slot->event.time - entry_time;
 		if (send_slot(ctx, slot, cfg.want_details))
-			count(lost);
+			count_lost(owner_of_caller());
 	}
 	give_back_slot(slot);
 }
@@ -55,6 +56,9 @@ static __always_inline void ended(void *ctx, struct call *call, struct slot *slo
 			give_back_slot(slot);
 	} else if (cfg.counting) {
 		count_call(ctx, call, slot, entry_time);
+	} else if (!cfg.only_paths && !within_rate()) {
+		if (slot)
+			give_back_slot(slot);
 	} else if (USES_SLOTS) {
 		send_with_slot(ctx, call, slot, entry_time);
 	} else {
@@ -78,7 +82,7 @@ static __always_inline void send_left(void *ctx, struct call *call, const struct
 	}
 	slot = take_slot();
 	if (!slot) {
-		count(lost);
+		count_lost(owner_of_caller());
 		return;
 	}
 	fill(&slot->event, call);
@@ -87,7 +91,7 @@ static __always_inline void send_left(void *ctx, struct call *call, const struct
 	if (noted->time)
 		slot->details.latency = slot->event.time - noted->time;
 	if (send_slot(ctx, slot, true))
-		count(lost);
+		count_lost(owner_of_caller());
 	give_back_slot(slot);
 }
 
@@ -103,7 +107,7 @@ static __always_inline void left_interrupted(void *ctx, __u32 tid, const struct 
 	if ((cfg.only_paths && !cfg.other_paths) ||
 	    !caller_passes(call.task, pid_tgid_of(call.task)) || !result_passes(call.ret))
 		count(filtered);
-	else
+	else if (within_rate())
 		send_left(ctx, &call, noted);
 	forget_interrupted(tid);
 }

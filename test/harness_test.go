@@ -241,7 +241,7 @@ type result struct {
 	stdout, stderr, summary string
 }
 
-var summaryLine = regexp.MustCompile(`(?m)^copenclose: (\d+) events? shown, (\d+) filtered, (\d+) lost(?:, at most (\d+) missed)?(?:, \d+ processes not followed)?(?:, (\d+) recorded but not written)?$`)
+var summaryLine = regexp.MustCompile(`(?m)^copenclose: (\d+) events? shown, (\d+) filtered, (\d+) lost(?:, \d+ over the rate)?(?:, at most (\d+) missed)?(?:, \d+ processes not followed)?(?:, (\d+) recorded but not written)?$`)
 
 // stop ends it as Ctrl-C does.
 func (r *run) stop() result {

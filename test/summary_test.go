@@ -59,10 +59,11 @@ func summarize(t *testing.T, work func(), args ...string) (s summary, missesCall
 	return s, strings.Contains(r.stderr.String(), "calls can be missed with --attach ")
 }
 
-// fakeContainer makes a cgroup that is named as Docker names those of containers.
-func fakeContainer(t *testing.T, digit string) (dir, id string) {
+// fakeContainer makes a cgroup that is named as Docker names those of containers. digits
+// are 1, 2, 4 or so, which its id has again and again.
+func fakeContainer(t *testing.T, digits string) (dir, id string) {
 	t.Helper()
-	id = strings.Repeat(digit, 64)
+	id = strings.Repeat(digits, 64/len(digits))
 	dir = filepath.Join(cgroup2Mount(t), "docker-"+id+".scope")
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		t.Fatal(err)

@@ -382,33 +382,6 @@ func programsSince(before map[ebpf.ProgramID]string) (names []string) {
 	return names
 }
 
-// The verifier takes what every option leaves of the programs, each way.
-func TestVerifies(t *testing.T) {
-	eachAttach(t, func(t *testing.T, options ...string) {
-		for _, combination := range []string{
-			"",
-			"-I",
-			"-C --failed --errno ENOENT",
-			"-o wide --path /x --comm a,b*",
-			"-o json --latency --full-path",
-			"--pid 1 --follow --tid 1 --uid 1 --gid 1",
-			"-o wide -I -c x --cgroup / --no-runtime",
-			"-s open -o json",
-			"--buffer perf -I -o json --latency --full-path --path /x",
-			"-o wide --latency -- true",
-		} {
-			words := strings.Fields(combination)
-			if i := slices.Index(words, "--"); i < 0 {
-				words = append(words, "--duration", "1ms")
-			}
-			said, err := exec.Command(copenclose, append(slices.Clone(options), words...)...).CombinedOutput()
-			if err != nil || !summaryLine.Match(said) {
-				t.Errorf("%s: %v\n%s%s", combination, err, said, whyNot(append(slices.Clone(options), words...)...))
-			}
-		}
-	})
-}
-
 // Only what is needed is loaded: those on the way that was chosen, and with each
 // those that see the end of a call that was interrupted.
 func TestLoadsWhatIsNeeded(t *testing.T) {

@@ -22,6 +22,7 @@ import (
 // Config says what is to be known and shown.
 type Config struct {
 	IgnoreHost bool
+	ByOwner    bool                         // the kernel counts by container
 	Choose     func(*stream.Container) bool // nil to show all; asked of nil for the host
 	Names      bool                         // ask the runtimes for names
 	Sockets    []string                     // of the runtimes, none for those that are found
@@ -67,6 +68,7 @@ type Attributor struct {
 	event      stream.Event // the one that the sink is given
 	registry   Registry     // nil where nothing asks for containers
 	ignoreHost bool
+	byOwner    bool
 	choose     bool // events are chosen by their containers,
 	hostChosen bool // and the host is chosen, too
 	filtered   atomic.Uint64
@@ -83,14 +85,18 @@ const namesTimeout = 2 * time.Second
 // are chosen, the runtimes have answered or had namesTimeout. The kernel must be
 // recording already which cgroups are made.
 func New(sink stream.Sink, v Verdicts, open Open, cfg Config) (*Attributor, error) {
-	a := &Attributor{sink: sink, ignoreHost: cfg.IgnoreHost, choose: cfg.Choose != nil}
+	a := &Attributor{sink: sink, ignoreHost: cfg.IgnoreHost, byOwner: cfg.ByOwner, choose: cfg.Choose != nil}
 	a.hostChosen = a.choose && cfg.Choose(nil)
 	found := container.Config{Sockets: cfg.Sockets, NoNames: !cfg.Names, Follow: true, Note: cfg.Note, Choose: cfg.Choose}
-	if a.ignoreHost || a.choose {
+	if a.ignoreHost || a.choose || a.byOwner {
 		// Only the registry sets and forgets verdicts, in the order of what happens
 		// to a cgroup.
 		found.Changed = func(cgroup uint64, c *stream.Container) {
-			if verdict := a.verdict(c); verdict != bpf.UnknownCgroup {
+			verdict := a.verdict(c)
+			if c != nil && c.CgroupID == cgroup {
+				verdict |= bpf.OwnCgroup
+			}
+			if verdict != bpf.UnknownCgroup {
 				v.SetVerdict(cgroup, verdict)
 			}
 		}
@@ -117,9 +123,11 @@ func New(sink stream.Sink, v Verdicts, open Open, cfg Config) (*Attributor, erro
 }
 
 // verdict is what the kernel is to know of a cgroup of c, nil for the host. It is not
-// known as long as the name that decides may still come.
+// known as long as the name that decides may still come, or if nothing is left out.
 func (a *Attributor) verdict(c *stream.Container) bpf.Verdict {
 	switch {
+	case !a.ignoreHost && !a.choose:
+		return bpf.UnknownCgroup
 	case c == nil:
 		return bpf.Host
 	case c.Chosen:
@@ -191,6 +199,15 @@ func shown(c *stream.Container, known bool) *stream.Container {
 		return stream.Unknown
 	}
 	return c
+}
+
+// Container returns whose a cgroup is: nil for the host, stream.Unknown where that is not
+// known.
+func (a *Attributor) Container(cgroup uint64) *stream.Container {
+	if a.registry == nil {
+		return stream.Unknown
+	}
+	return shown(a.registry.Lookup(cgroup))
 }
 
 // Flush: see stream.Records.

@@ -110,7 +110,7 @@ func containers() map[uint64]*stream.Container {
 	return map[uint64]*stream.Container{
 		host:     nil,
 		web:      {Label: "web", Name: "web"},
-		db:       {Label: "db", Name: "db"},
+		db:       {Label: "db", Name: "db", CgroupID: db}, // the others are cgroups inside of containers
 		nameless: {Label: "6643ca763e3e"},
 	}
 }
@@ -166,22 +166,27 @@ func TestEvents(t *testing.T) {
 		"no host": {
 			cfg:      Config{IgnoreHost: true},
 			want:     "web db 6643ca763e3e unknown",
-			verdicts: map[uint64]bpf.Verdict{host: bpf.Host, web: bpf.Container, db: bpf.Container, nameless: bpf.Container},
+			verdicts: map[uint64]bpf.Verdict{host: bpf.Host, web: bpf.Container, db: bpf.Container | bpf.OwnCgroup, nameless: bpf.Container},
 		},
 		"chosen": {
 			cfg:      Config{Choose: choose("web"), Names: true},
 			want:     "web",
-			verdicts: map[uint64]bpf.Verdict{host: bpf.Host, web: bpf.Chosen, db: bpf.Container},
+			verdicts: map[uint64]bpf.Verdict{host: bpf.Host, web: bpf.Chosen, db: bpf.Container | bpf.OwnCgroup},
 		},
 		"chosen, no host": {
 			cfg:      Config{Choose: choose("db"), IgnoreHost: true},
 			want:     "db",
-			verdicts: map[uint64]bpf.Verdict{host: bpf.Host, web: bpf.Container, db: bpf.Chosen},
+			verdicts: map[uint64]bpf.Verdict{host: bpf.Host, web: bpf.Container, db: bpf.Chosen | bpf.OwnCgroup},
+		},
+		"counted by container": {
+			cfg:      Config{ByOwner: true},
+			want:     "host web db 6643ca763e3e unknown",
+			verdicts: map[uint64]bpf.Verdict{db: bpf.OwnCgroup},
 		},
 		"the host is chosen, too": {
 			cfg:      Config{Choose: func(c *stream.Container) bool { return c == nil }},
 			want:     "host unknown",
-			verdicts: map[uint64]bpf.Verdict{host: bpf.Host, web: bpf.Container, db: bpf.Container},
+			verdicts: map[uint64]bpf.Verdict{host: bpf.Host, web: bpf.Container, db: bpf.Container | bpf.OwnCgroup},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

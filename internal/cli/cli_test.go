@@ -38,6 +38,7 @@ type stub struct {
 	counts          stream.Counts
 	countsErr       error
 	closed          bool
+	dropped         map[uint64]stream.Dropped
 }
 
 func (s *stub) attach(cfg tracer.Config) (kernel, error) {
@@ -48,17 +49,18 @@ func (s *stub) attach(cfg tracer.Config) (kernel, error) {
 	return s, nil
 }
 
-func (s *stub) Start() error                   { return s.startErr }
-func (s *stub) AttachMode() tracer.AttachMode  { return tracer.Fentry }
-func (s *stub) Misses() string                 { return s.misses }
-func (s *stub) Buffer() tracer.BufferKind      { return tracer.Ring }
-func (s *stub) Syscalls() []bpf.Syscall        { return bpf.Syscalls[:2] }
-func (s *stub) WakeOn(int)                     {}
-func (s *stub) Counts() (stream.Counts, error) { return s.counts, s.countsErr }
-func (s *stub) Close()                         { s.closed = true }
-func (s *stub) SetVerdict(uint64, bpf.Verdict) {}
-func (s *stub) ForgetVerdict(uint64)           {}
-func (s *stub) VerdictsComplete()              {}
+func (s *stub) Start() error                                { return s.startErr }
+func (s *stub) AttachMode() tracer.AttachMode               { return tracer.Fentry }
+func (s *stub) Misses() string                              { return s.misses }
+func (s *stub) Buffer() tracer.BufferKind                   { return tracer.Ring }
+func (s *stub) Syscalls() []bpf.Syscall                     { return bpf.Syscalls[:2] }
+func (s *stub) WakeOn(int)                                  {}
+func (s *stub) Counts() (stream.Counts, error)              { return s.counts, s.countsErr }
+func (s *stub) Dropped() (map[uint64]stream.Dropped, error) { return s.dropped, nil }
+func (s *stub) Close()                                      { s.closed = true }
+func (s *stub) SetVerdict(uint64, bpf.Verdict)              {}
+func (s *stub) ForgetVerdict(uint64)                        {}
+func (s *stub) VerdictsComplete()                           {}
 
 func (s *stub) Run(ctx context.Context, to stream.Records) error {
 	if s.during == nil {
@@ -162,7 +164,7 @@ func TestSummaryJSON(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "summary")
 	s := &stub{during: sends(3), counts: stream.Counts{Filtered: 4, Lost: 5, Missed: 6, Unfollowed: 7, Unread: 8}}
 	r := run(t, s, "--summary-json", file)
-	const want = `{"shown":3,"filtered":4,"lost":5,"missed_at_most":6,"processes_not_followed":7,"unwritten":8}` + "\n"
+	const want = `{"shown":3,"filtered":4,"lost":5,"over_rate":0,"missed_at_most":6,"processes_not_followed":7,"unwritten":8}` + "\n"
 	if got, err := os.ReadFile(file); err != nil || string(got) != want {
 		t.Errorf("%s%v\n%+v", got, err, r)
 	}

@@ -32,6 +32,7 @@ func newOptions() *Options {
 			Format:    option.NewChoice(output.Formats()...).Also("jsonl", "json").Also("ndjson", "json"),
 			Time:      option.NewChoice(output.AutoTime, output.UTC, output.Local, output.TimeOfDay, output.Unix, output.Delta),
 			Color:     option.NewChoice(output.ColorAuto, output.ColorAlways, output.ColorNever),
+			LossBy:    option.NewChoice(lossByNothing, lossByContainer),
 			Precision: option.NewChoice(output.AutoPrecision, output.Seconds, output.Milliseconds, output.Microseconds, output.Nanoseconds),
 		},
 		Kernel: Kernel{
@@ -123,6 +124,8 @@ type Look struct {
 	Time      *option.Choice
 	Precision *option.Choice
 	NoHeader  bool
+	Rate      option.Rate
+	LossBy    *option.Choice
 	Color     *option.Choice
 }
 
@@ -137,6 +140,8 @@ func (l *Look) Flags() []cli.Flag {
 		look.toggle(&l.FullPath, "full-path", "", "in tables, of opens show the absolute path of the file, not the path as given; JSON has both"),
 		look.value(l.Time, "time", "", "`STYLE`: utc, local, clock (time of day), unix or delta (to the event before)"),
 		look.value(l.Precision, "timestamp-precision", "", "`UNIT`: last digit of times: s, ms, us or ns"),
+		look.value(&l.Rate, "rate", "", "`N[/BURST]`: at most N events a second of each container, and BURST at once; counts the others"),
+		look.value(l.LossBy, "loss-by", "", "`WHAT`: container lists at the end what was lost or over --rate"),
 		look.toggle(&l.NoHeader, "no-header", "", "leave out the header"),
 		look.value(l.Color, "color", "", "`WHEN`: auto (on a terminal), always or never"),
 	}
@@ -232,24 +237,28 @@ func (o *Options) resolve(needs stream.Needs) (r request, err error) {
 			return r, usagef("--%s is for -o wide and -o json, or a column that shows it", name)
 		}
 	}
-	names := needs.Containers || o.Select.choosesContainers()
+	byContainer := o.Look.Rate.PerSecond > 0 || o.Look.LossBy.Word == lossByContainer || o.Kernel.SummaryFile != ""
+	names := needs.Containers || o.Select.choosesContainers() || byContainer
 	r.tracer = tracer.Config{
-		Attach:     tracer.AttachMode(o.Kernel.Attach.Word),
-		Buffer:     tracer.BufferKind(o.Kernel.Buffer.Word),
-		BufferSize: o.Kernel.BufferSize.Bytes,
-		Syscalls:   o.Select.Syscalls.Names(),
-		Hostname:   needs.Hostname,
-		Details:    needs.Details,
-		Latency:    needs.Latency,
-		File:       needs.File || o.Look.FullPath,
-		Cgroups:    names || o.Select.IgnoreHost,
-		Filter:     o.Select.filter(),
+		Attach:      tracer.AttachMode(o.Kernel.Attach.Word),
+		Buffer:      tracer.BufferKind(o.Kernel.Buffer.Word),
+		BufferSize:  o.Kernel.BufferSize.Bytes,
+		Syscalls:    o.Select.Syscalls.Names(),
+		Hostname:    needs.Hostname,
+		Details:     needs.Details,
+		Latency:     needs.Latency,
+		File:        needs.File || o.Look.FullPath,
+		Cgroups:     names || o.Select.IgnoreHost,
+		Filter:      o.Select.filter(),
+		Rate:        tracer.Rate(o.Look.Rate),
+		ByContainer: byContainer,
 	}
 	if len(o.Command) > 0 {
 		r.tracer.Filter.FollowChildren, r.tracer.Filter.Command = true, true
 	}
 	r.attribution = attribution.Config{
 		IgnoreHost: o.Select.IgnoreHost,
+		ByOwner:    byContainer,
 		Choose:     o.Select.Containers.Match,
 		Names:      names && !o.Kernel.Runtimes.None,
 		Sockets:    o.Kernel.Runtimes.Sockets,

@@ -36,6 +36,7 @@ type kernel interface {
 	Misses() string
 	Buffer() tracer.BufferKind
 	Syscalls() []bpf.Syscall
+	Dropped() (map[uint64]stream.Dropped, error)
 	WakeOn(fd int)
 	Close()
 }

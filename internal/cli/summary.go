@@ -16,13 +16,19 @@ type summary struct {
 	Shown       uint64 `json:"shown"`
 	Filtered    uint64 `json:"filtered"`
 	Lost        uint64 `json:"lost"`
+	Limited     uint64 `json:"over_rate"`
 	Missed      uint64 `json:"missed_at_most"`
 	NotFollowed uint64 `json:"processes_not_followed"`
 	Unwritten   uint64 `json:"unwritten"` // recorded, but their lines could not be written
+	// What Lost and Limited are of, most first.
+	ByContainer []dropped `json:"by_container,omitempty"`
 }
 
 func newSummary(shown uint64, counts stream.Counts, unwritten uint64) summary {
-	return summary{shown, counts.Filtered, counts.Lost, counts.Missed, counts.Unfollowed, unwritten}
+	return summary{
+		Shown: shown, Filtered: counts.Filtered, Lost: counts.Lost, Limited: counts.Limited,
+		Missed: counts.Missed, NotFollowed: counts.Unfollowed, Unwritten: unwritten,
+	}
 }
 
 // String returns the summary for people.
@@ -32,6 +38,9 @@ func (s summary) String() string {
 		events = "event"
 	}
 	text := fmt.Sprintf("%d %s shown, %d filtered, %d lost", s.Shown, events, s.Filtered, s.Lost)
+	if s.Limited > 0 {
+		text += fmt.Sprintf(", %d over the rate", s.Limited)
+	}
 	if s.Missed > 0 {
 		text += fmt.Sprintf(", at most %d missed", s.Missed)
 	}

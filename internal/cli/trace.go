@@ -130,7 +130,7 @@ func (s *session) sumUp(w *output.Writer, to summaryFile, err error) error {
 		return err // the command was not run
 	}
 	counts, countErr := s.kernel.Counts()
-	if counts.Lost+counts.Missed+counts.Unfollowed > 0 {
+	if counts.Lost+counts.Limited+counts.Missed+counts.Unfollowed > 0 {
 		s.remark.SetOutput(s.tool.stderr)
 	}
 	counts.Filtered += s.attributor.Filtered()
@@ -142,6 +142,11 @@ func (s *session) sumUp(w *output.Writer, to summaryFile, err error) error {
 		err = nil
 	}
 	sum := newSummary(w.Shown(), counts, unwritten)
+	cgroups, droppedErr := s.kernel.Dropped()
+	sum.ByContainer = listDropped(cgroups, s.attributor.Container)
 	s.remark.Print(sum)
-	return errors.Join(err, countErr, to.write(sum), s.sink.Close())
+	if s.options.Look.LossBy.Word == lossByContainer {
+		writeDropped(s.tool.stderr, sum.ByContainer)
+	}
+	return errors.Join(err, countErr, droppedErr, to.write(sum), s.sink.Close())
 }

@@ -83,6 +83,7 @@ type Source interface {
 type Counts struct {
 	Filtered uint64 // left out, as asked
 	Lost     uint64 // no room in the buffer
+	Limited  uint64 // over the rate that a container may have
 	// Missed is how many calls the kernel did not show to a program because the
 	// one before it on that CPU had been preempted in the program. Some of them
 	// would have been filtered, and on the tracepoint, been of other syscalls.
@@ -92,6 +93,12 @@ type Counts struct {
 	Unfollowed uint64
 	// Unread is how many events the buffer held when Run returned an error.
 	Unread uint64
+}
+
+// Dropped is how many of a container's calls were to be recorded and were not.
+type Dropped struct {
+	Lost    uint64 // no room in the buffer
+	Limited uint64 // over the rate
 }
 
 // ErrEnough is returned by a Sink with the last event that it wants.

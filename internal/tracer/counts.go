@@ -16,6 +16,7 @@ static int prog_info(int fd, struct bpf_prog_info *info)
 import "C"
 
 import (
+	"encoding/binary"
 	"fmt"
 	"unsafe"
 
@@ -39,6 +40,7 @@ func (o *object) counts() (c stream.Counts, err error) {
 	for _, cpu := range unsafe.Slice((*bpf.Counters)(unsafe.Pointer(&value[0])), len(value)/int(unsafe.Sizeof(bpf.Counters{}))) {
 		c.Filtered += cpu.Filtered
 		c.Lost += cpu.Lost
+		c.Limited += cpu.Limited
 		c.Unfollowed += cpu.Unfollowed
 	}
 	for _, program := range o.programs {
@@ -52,4 +54,40 @@ func (o *object) counts() (c stream.Counts, err error) {
 		}
 	}
 	return c, nil
+}
+
+// prepareDropped puts the entry of those without one into the table of what was dropped.
+func (o *object) prepareDropped(cfg Config) error {
+	if o.countsDropped = cfg.ByContainer; !cfg.ByContainer {
+		return nil
+	}
+	return put(o, bpf.CgroupCountsMap, uint64(0), bpf.CgroupCounts{})
+}
+
+// dropped: see Tracer.Dropped.
+func (o *object) dropped() (map[uint64]stream.Dropped, error) {
+	if !o.countsDropped {
+		return nil, nil
+	}
+	m, err := o.module.GetMap(bpf.CgroupCountsMap)
+	if err != nil {
+		return nil, err
+	}
+	all := make(map[uint64]stream.Dropped)
+	keys := m.Iterator()
+	for keys.Next() {
+		id := binary.NativeEndian.Uint64(keys.Key())
+		value, err := m.GetValue(unsafe.Pointer(&id))
+		if err != nil {
+			return nil, fmt.Errorf("read what was dropped of cgroup %d: %w", id, err)
+		}
+		c := *(*bpf.CgroupCounts)(unsafe.Pointer(&value[0]))
+		if d := (stream.Dropped{Lost: c.Lost, Limited: c.Limited}); d != (stream.Dropped{}) {
+			all[id] = d
+		}
+	}
+	if err := keys.Err(); err != nil {
+		return nil, fmt.Errorf("read what was dropped by cgroup: %w", err)
+	}
+	return all, nil
 }

@@ -89,8 +89,6 @@ func (f *Filter) configure(c *bpf.Config) {
 	c.OnlyChosen = f.OnlyChosen
 }
 
-func (f *Filter) usesVerdicts() bool { return f.IgnoreHost || f.OnlyChosen }
-
 // fill puts the lists into the maps of o.
 func (f *Filter) fill(o *object) error {
 	for kind, list := range f.ids() {

@@ -36,11 +36,13 @@ func (o *object) chooseMaps(cfg Config) error {
 		{bpf.ClosingMap, cfg.usesSlots(), 0},
 		{bpf.EnteredMap, cfg.Latency, 0},
 		{bpf.ConnectingMap, o.watchesConnects(cfg), 0},
+		{bpf.CgroupCountsMap, cfg.ByContainer, 0},
+		{bpf.RatesMap, cfg.Rate.PerSecond > 0, 0},
 		{bpf.IDsMap, cfg.Filter.usesIDs(), 0},
 		{bpf.CommsMap, cfg.Filter.Comms.Len() > 0, 0},
 		{bpf.PathsMap, cfg.Filter.Paths.Len() > 0, 0},
 		{bpf.CgroupsMap, cfg.Filter.Cgroups.Len() > 0, 0},
-		{bpf.VerdictsMap, cfg.Filter.usesVerdicts(), 0},
+		{bpf.VerdictsMap, cfg.usesVerdicts(), 0},
 		{bpf.TotalsMap, cfg.Counting != nil, 0},
 		{bpf.OtherTotalsMap, cfg.Counting != nil, 0},
 		{bpf.ExecutablesMap, cfg.Counting != nil, 0},
@@ -102,6 +104,9 @@ func (o *object) fill(cfg Config) error {
 	}
 	if err != nil {
 		return fmt.Errorf("fill the stacks of slots: %w", err)
+	}
+	if err := o.prepareDropped(cfg); err != nil {
+		return err
 	}
 	return cfg.Filter.fill(o)
 }

@@ -9,6 +9,7 @@ import (
 	"log"
 	"os"
 	"strings"
+	"time"
 	"unsafe"
 
 	"github.com/aquasecurity/libbpfgo"
@@ -31,8 +32,10 @@ type object struct {
 	shared   *bpf.Shared
 	verdicts verdicts
 	totals   totalsLayout // where calls are counted
-	mappings [][]byte
-	waiter   *waiter // nil before load
+	// countsDropped says that what is dropped is counted by container.
+	countsDropped bool
+	mappings      [][]byte
+	waiter        *waiter // nil before load
 }
 
 // forwardLibbpfLog writes libbpf's messages to l, and none to the terminal.
@@ -68,6 +71,11 @@ func (o *object) configure(cfg Config, mode AttachMode) error {
 		WantLatency:   cfg.Latency,
 		WantFile:      cfg.File,
 		UseRingBuffer: cfg.Buffer == Ring,
+		ByContainer:   cfg.ByContainer,
+	}
+	if r := cfg.Rate; r.PerSecond > 0 {
+		constants.RateInterval = uint64(time.Second) / uint64(r.PerSecond)
+		constants.RateBurst = uint64(r.Burst-1) * constants.RateInterval
 	}
 	cfg.Filter.configure(&constants)
 	if err := o.configureCounting(cfg, &constants); err != nil {
@@ -92,7 +100,7 @@ func (o *object) load(cfg Config) error {
 		return err
 	}
 	o.shared = (*bpf.Shared)(unsafe.Pointer(&shared[0]))
-	if !cfg.Filter.usesVerdicts() {
+	if !cfg.usesVerdicts() {
 		return nil
 	}
 	size := bpf.VerdictSets * int(unsafe.Sizeof(bpf.VerdictSet{}))

@@ -62,9 +62,24 @@ type Config struct {
 	Latency    bool     // and in them how long the call took
 	File       bool     // and of opens also the absolute path of the file
 	Filter     Filter
-	Cgroups    bool        // tell the Sink of cgroups that are made and removed
-	Counting   *Counting   // count calls in the kernel; nil to record them
-	Log        *log.Logger // libbpf's words and our own; nil for silence
+	Rate       Rate // needs ByContainer
+	// ByContainer has what is dropped counted by container, see Dropped; those are
+	// known by SetVerdict.
+	ByContainer bool
+	Cgroups     bool        // tell the Sink of cgroups that are made and removed
+	Counting    *Counting   // count calls in the kernel; nil to record them
+	Log         *log.Logger // libbpf's words and our own; nil for silence
+}
+
+// Rate is how many records there may be of the calls of one container, or one service
+// or user of the host.
+type Rate struct {
+	PerSecond uint32 // 0 for any number
+	Burst     uint32 // how many at once, at least 1
+}
+
+func (cfg *Config) usesVerdicts() bool {
+	return cfg.Filter.IgnoreHost || cfg.Filter.OnlyChosen || cfg.ByContainer
 }
 
 // usesSlots reports whether records of calls are put together in slots: where they have
@@ -191,8 +206,8 @@ func attach(cfg Config, mode AttachMode) (_ *Tracer, err error) {
 // Start opens the gate: what happens from now on is recorded.
 func (t *Tracer) Start() error { return t.object.handshake() }
 
-// SetVerdict tells the kernel what a cgroup is, for Filter.IgnoreHost and
-// Filter.OnlyChosen; without them nobody asks. Where there is no room, the cgroup
+// SetVerdict tells the kernel what a cgroup is, for Filter.IgnoreHost,
+// Filter.OnlyChosen and Config.ByContainer; without them nobody asks. Where there is no room, the cgroup
 // stays unknown. Any goroutine may call it.
 func (t *Tracer) SetVerdict(cgroup uint64, v bpf.Verdict) { t.object.verdicts.set(cgroup, v) }
 
@@ -302,6 +317,12 @@ func (t *Tracer) Counts() (stream.Counts, error) {
 	counts.Unread = t.unread.Load()
 	return counts, err
 }
+
+// Dropped returns how many calls Counts has as Lost and Limited, by the id of a
+// container's own cgroup, or of that of a service or a user of the host; those of 0 are of
+// all for which there was no room. There are none without Config.ByContainer. Like Counts it may be called at any
+// time and from any goroutine, but not after Close.
+func (t *Tracer) Dropped() (map[uint64]stream.Dropped, error) { return t.object.dropped() }
 
 // Close detaches what is attached and gives everything back. Nothing of it
 // stays in the kernel.

@@ -30,7 +30,7 @@ func (v *verdicts) set(cgroup uint64, verdict bpf.Verdict) {
 	}
 	word := uint64(0)
 	if verdict != bpf.UnknownCgroup {
-		word = cgroup<<bpf.VerdictBits | uint64(verdict)
+		word = cgroup<<bpf.KnownBits | uint64(verdict)
 	}
 	atomic.StoreUint64(way, word)
 }
@@ -42,7 +42,7 @@ func (v *verdicts) way(cgroup uint64) (free *uint64) {
 		switch {
 		case ways[i] == 0:
 			free = &ways[i]
-		case ways[i]>>bpf.VerdictBits == cgroup:
+		case ways[i]>>bpf.KnownBits == cgroup:
 			return &ways[i]
 		}
 	}

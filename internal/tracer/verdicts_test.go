@@ -13,8 +13,8 @@ import (
 // known is what the kernel finds in the table.
 func known(v *verdicts, cgroup uint64) bpf.Verdict {
 	for _, way := range v.sets[cgroup%uint64(len(v.sets))].Ways {
-		if way>>bpf.VerdictBits == cgroup {
-			return bpf.Verdict(way & (1<<bpf.VerdictBits - 1))
+		if way>>bpf.KnownBits == cgroup {
+			return bpf.Verdict(way & (1<<bpf.KnownBits - 1))
 		}
 	}
 	return bpf.UnknownCgroup
