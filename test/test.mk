@@ -44,6 +44,10 @@ test-e2e: all static $(TRIGGERS) ## The built binary on this kernel, with real c
 	$(Q)$(GO) test -c -o build/test/e2e.test ./test
 	$(Q)cd test && $(SUDO) ../build/test/e2e.test -test.timeout 20m $(ARGS)
 
+.PHONY: readme
+readme: ## Run what README.md shows, and write its output anew
+	$(Q)$(MAKE) --no-print-directory test-e2e ARGS='-test.run=^TestReadme$$$$ -test.v -readme'
+
 FUZZ_TIME ?= 30s
 
 .PHONY: fuzz
