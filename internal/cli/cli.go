@@ -91,7 +91,9 @@ type tool struct {
 	stdout, stderr *os.File
 	attach         func(tracer.Config) (kernel, error)
 	drop           func(privilege.Keep, func(string)) // nil to keep every privilege
+	words          []string                           // the command line
 	command        []string                           // the words after --, nil if there is no --
+	monitored      *os.File                           // to the monitor, in the process that it started
 }
 
 func (t *tool) main(args []string) (status int) {
@@ -108,6 +110,10 @@ func (t *tool) run(args []string) error {
 	if len(args) > 0 && args[0] == completeWord {
 		return t.completeLine(args[1:])
 	}
+	if len(args) > 0 && args[0] == screenWord {
+		t.monitored, args = beMonitored(), args[1:]
+	}
+	t.words = args
 	words := args
 	if i := slices.Index(args, "--"); i >= 0 {
 		words, t.command = args[:i], args[i+1:]
@@ -151,6 +157,7 @@ func (t *tool) run(args []string) error {
 func (t *tool) commands() []*cli.Command {
 	commands := []*cli.Command{
 		t.traceCommand(),
+		t.topCommand(),
 		t.summaryCommand(),
 		t.serveCommand(),
 		t.containersCommand(),

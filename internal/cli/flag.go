@@ -4,6 +4,7 @@
 package cli
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -61,6 +62,11 @@ func setterOf(f cli.Flag) setter {
 		return g.Value.(*value).setter
 	}
 	return nil
+}
+
+// without returns flags but for the one with that name.
+func without(flags []cli.Flag, name string) []cli.Flag {
+	return slices.DeleteFunc(flags, func(f cli.Flag) bool { return f.Names()[0] == name })
 }
 
 // described is a cli.Flag that says what it is for.

@@ -23,6 +23,7 @@ func TestHelp(t *testing.T) {
 		"fds-help":        {"fds", "--help"},
 		"serve-help":      {"serve", "--help"},
 		"summary-help":    {"summary", "--help"},
+		"top-help":        {"top", "--help"},
 		"leaks-help":      {"leaks", "--help"},
 	} {
 		r := run(t, nil, args...)

@@ -58,11 +58,13 @@ func (r *rowsOf) flags() []cli.Flag {
 func (r *rowsOf) write(out io.Writer, s *counting.Snapshot, live *counting.Live) error {
 	report := counting.Report{By: r.by.chosen, Top: int(r.top), Latency: r.latency}
 	live.Read(func(samples *counting.Samples) { report.Make(s, samples) })
-	if output.Format(r.format.Word) == output.JSON {
+	if r.isJSON() {
 		return report.WriteJSON(out)
 	}
 	return report.WriteTable(out)
 }
+
+func (r *rowsOf) isJSON() bool { return output.Format(r.format.Word) == output.JSON }
 
 // dimensions is what rows are told apart by, a flag's value.
 type dimensions struct {
@@ -111,7 +113,7 @@ func (t *tool) summaryCommand() *cli.Command {
 		UsageText:   summaryUsage,
 		Description: summaryExamples,
 		Args:        true,
-		Flags:       slices.Concat(o.Select.Flags(), rows.flags(), []cli.Flag{o.Until.durationFlag()}, o.Kernel.Flags()),
+		Flags:       slices.Concat(o.Select.Flags(), rows.flags(), []cli.Flag{o.Until.durationFlag()}, without(o.Kernel.Flags(), "summary-json")),
 		Action: func(c *cli.Context) error {
 			o.Command, o.given = t.command, given(c)
 			return t.summarize(c.Context, o, rows)
@@ -201,7 +203,7 @@ func (t *tool) summarize(ctx context.Context, o *Options, rows *rowsOf) error {
 
 // writeSummary writes a table, or of a command what it did.
 func (t *tool) writeSummary(s *counting.Snapshot, live *counting.Live, o *Options, rows *rowsOf) (err error) {
-	if len(o.Command) == 0 || rows.by.given || output.Format(rows.format.Word) == output.JSON {
+	if len(o.Command) == 0 || rows.by.given || rows.isJSON() {
 		return rows.write(t.stdout, s, live)
 	}
 	live.Read(func(samples *counting.Samples) { err = s.WriteStory(t.stdout, samples) })

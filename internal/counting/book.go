@@ -84,7 +84,7 @@ func (a *Account) All() uint64 { return a.Counted + a.Other + a.Filtered + a.Los
 func (b *Book) Removed(cgroup uint64, now time.Time) {
 	b.gone[cgroup] = now
 	if c, _ := b.containers.Find(cgroup, 0); c != nil && c.CgroupID == cgroup {
-		b.origin(c).gone = now
+		b.origin(c).gone.Store(true)
 	}
 }
 
@@ -220,13 +220,12 @@ func (b *Book) origin(c *stream.Container) *Origin {
 		if len(b.origins) >= originsMax {
 			return Rest
 		}
-		o = &Origin{}
+		o = newOrigin(c)
 		b.origins[c.ID] = o
 	}
-	if o.container != nil && o.container.CgroupID != c.CgroupID {
-		o.gone = time.Time{} // it was started again
+	if before := o.container.Swap(c); before.CgroupID != c.CgroupID {
+		o.gone.Store(false) // it was started again
 	}
-	o.container = c
 	return o
 }
 

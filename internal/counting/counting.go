@@ -11,7 +11,7 @@
 package counting
 
 import (
-	"time"
+	"sync/atomic"
 
 	"github.com/copenclose/copenclose/bpf"
 	"github.com/copenclose/copenclose/internal/stream"
@@ -50,30 +50,36 @@ var operationOf = func() (of [len(bpf.Syscalls)]Operation) {
 // An Origin is a container over its time, the host, or what is not known. Two are the
 // same if their pointers are.
 type Origin struct {
-	container *stream.Container // as it was known last; nil for the host
-	gone      time.Time         // when it ended
+	container atomic.Pointer[stream.Container] // as it was known last; nil for the host
+	gone      atomic.Bool
+}
+
+func newOrigin(c *stream.Container) *Origin {
+	o := &Origin{}
+	o.container.Store(c)
+	return o
 }
 
 // Host, Unknown and Rest are the origins that are no container. Rest has what was done
 // in containers that are gone, when there were too many of them to tell apart.
 var (
-	Host    = &Origin{}
-	Unknown = &Origin{container: stream.Unknown}
-	Rest    = &Origin{container: &stream.Container{Label: "(gone)"}}
+	Host    = newOrigin(nil)
+	Unknown = newOrigin(stream.Unknown)
+	Rest    = newOrigin(&stream.Container{Label: "(gone)"})
 )
 
 // Container returns what is known of the container, nil for the host.
-func (o *Origin) Container() *stream.Container { return o.container }
+func (o *Origin) Container() *stream.Container { return o.container.Load() }
 
 // Gone reports whether the container has ended.
-func (o *Origin) Gone() bool { return !o.gone.IsZero() }
+func (o *Origin) Gone() bool { return o.gone.Load() }
 
 // Label returns what to call it where there is room for a word: "-" is the host.
 func (o *Origin) Label() string {
-	if o.container == nil {
-		return "-"
+	if c := o.Container(); c != nil {
+		return c.Label
 	}
-	return o.container.Label
+	return "-"
 }
 
 // A Cell is what calls are told apart by.

@@ -252,7 +252,7 @@ func FuzzHeaviest(f *testing.F) {
 // 100. Samples are taken at two rates, as when a burst comes.
 func TestDeviation(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
-	const trials = 2000
+	const trials = 1000
 	within := 0
 	for range trials {
 		var samples []*sample
