@@ -82,7 +82,7 @@ __noinline int count_open_files(__u32 first, __u32 last)
 /*
  * The files that a close_range is going to close, unless it cannot: what follows is
  * what the kernel checks first. Where it must copy a table that is shared it may fail
- * for want of memory, and nothing is told then.
+ * for want of memory, and nothing is recorded then.
  */
 static __always_inline void describe_close_range(struct slot *list, const struct call *call)
 {

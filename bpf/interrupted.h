@@ -38,7 +38,7 @@ static __always_inline bool is_same_call(const struct interrupted *noted, const 
  * Whether the thread went on without the noted call: it makes another one, not from
  * a handler, whose stack would be longer. So the handler left it, as by longjmp(3),
  * or, where the delivery of the signal was missed (7.0, see way.go), it got EINTR. A
- * handler that has a stack of its own tells nothing. Such a call has its record when
+ * handler that has a stack of its own shows nothing. Such a call has its record when
  * its thread ends; when another one takes its place here before, it is lost.
  */
 static __always_inline bool was_left(const struct interrupted *noted, const struct call *call)

@@ -41,7 +41,7 @@ static __always_inline void give_back_slot(struct slot *slot)
 }
 
 /*
- * Ends what was noted of a call that closes something, and tells since when it was
+ * Ends what was noted of a call that closes something, and returns since when it was
  * under way. Returns its slot, or NULL if it has none, or not any more.
  */
 static __always_inline struct slot *claim_closing(__u32 tid, __u64 *time)

@@ -56,7 +56,7 @@ static __always_inline void append_unix_address(struct slot *slot, struct addres
 }
 
 /*
- * The process at the other end, as getsockopt(SO_PEERCRED) tells it: who called
+ * The process at the other end, as getsockopt(SO_PEERCRED) returns it: who called
  * connect, listen or socketpair. It may have ended, and its cgroup is not known then.
  * A socket that listens has its own process there.
  */
@@ -156,7 +156,7 @@ static __always_inline void describe_sock_in(struct slot *slot, struct sock *sk)
 	default:
 		return;
 	}
-	/* skc_num is 0 when a connection has ended; what getsockname() tells is this. */
+	/* skc_num is 0 when a connection has ended; getsockname() returns this. */
 	s->local.port = bpf_ntohs(kernel_read((struct inet_sock *)sk, inet_sport));
 	s->peer.port = bpf_ntohs(kernel_read(sk, __sk_common.skc_dport));
 	if (s->family == AF_INET)

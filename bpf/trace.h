@@ -98,7 +98,7 @@ static __always_inline void send_left(void *ctx, struct call *call, const struct
 /*
  * A call that was to be made again, but its handler never returned, or its thread
  * ends. The caller's memory may be gone, or have changed: what the call was about is
- * not told.
+ * not recorded.
  */
 static __always_inline void left_interrupted(void *ctx, __u32 tid, const struct interrupted *noted)
 {

@@ -281,8 +281,9 @@ func TestContainerMany(t *testing.T) {
 	var running sync.WaitGroup
 	for i := range atOnce {
 		running.Go(func() {
-			// What takes longest is a network of their own.
-			name := fmt.Sprint("ct-many-", i)
+			// What takes longest is a network of their own. The process is in the name
+			// because a run that was killed leaves its containers.
+			name := fmt.Sprintf("ct-many-%d-%d", os.Getpid(), i)
 			ids[i], errs[i] = e.try("run", "--detach", "--runtime", "runc", "--network", "host", "--name", name, "--hostname", name,
 				"--volume", gate+":/gate", "--mount", triggerMount, "busybox", "sh", "-c", ": </gate; /trigger pairs 50")
 		})
@@ -313,7 +314,7 @@ func TestContainerMany(t *testing.T) {
 	noneUnknown(t, res.events)
 	names := 0
 	for i, id := range ids {
-		name := fmt.Sprint("ct-many-", i)
+		name := fmt.Sprintf("ct-many-%d-%d", os.Getpid(), i)
 		checkOwn(t, res.events, name, id, 100)
 		for _, e := range by(res.events, id) {
 			if got := e.container().text("name"); got != "" {

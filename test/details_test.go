@@ -118,7 +118,7 @@ func TestDeepPath(t *testing.T) {
 	})
 }
 
-// kernelFrom tells whether the kernel has this version or a later one.
+// kernelFrom reports whether the kernel has this version or a later one.
 func kernelFrom(t *testing.T, major, minor int) bool {
 	t.Helper()
 	var name unix.Utsname

@@ -253,7 +253,7 @@ func (c *container) interrupt(t *testing.T) (rows []row) {
 	return rows
 }
 
-// cgroup is the id of the container's cgroup v2, as stat -c %i tells it.
+// cgroup is the id of the container's cgroup v2, as stat -c %i prints it.
 func (c *container) cgroup(t *testing.T) uint64 {
 	t.Helper()
 	return cgroupID(t, c.pid)

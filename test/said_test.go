@@ -210,7 +210,7 @@ func listed(rows []event, tid int) string {
 
 // differs says what a row has that the program says otherwise. Keys that it does
 // not speak of may have any value, and those that are null must not be there;
-// trigger.h tells what keys with an underscore are.
+// trigger.h says what keys with an underscore are.
 func differs(row, want event) error {
 	latency := row.number("latency_ns")
 	if latency <= 0 && want["_refused"] != true {

@@ -173,7 +173,7 @@ func pidLevel(pid int) int {
 	return len(strings.Fields(line))
 }
 
-// inContainer tells whether a process is in a container's cgroup, or gone: other
+// inContainer reports whether a process is in a container's cgroup, or gone: other
 // containers may run beside the test.
 func inContainer(pid int) bool {
 	cgroups, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
@@ -204,7 +204,7 @@ func checkCounts(t *testing.T, res result, seen, did int) {
 	}
 }
 
-// accountsFor tells whether seen is all that somebody did, in order, but for calls
+// accountsFor reports whether seen is all that somebody did, in order, but for calls
 // that the kernel missed.
 func accountsFor(seen, did []string, missed int) bool {
 	next := 0
@@ -233,7 +233,7 @@ func TestStoppedReader(t *testing.T) {
 	})
 }
 
-// Losses are told of while nobody reads stdout, not when it is too late.
+// Losses are printed while nobody reads stdout, not when it is too late.
 func TestBlockedOutput(t *testing.T) {
 	read, write, err := os.Pipe()
 	if err != nil {

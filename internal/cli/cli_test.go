@@ -339,7 +339,7 @@ func TestClosedPipe(t *testing.T) {
 	}
 }
 
-// Losses are told while they happen and at the end, also with --quiet.
+// Losses are printed while they happen and at the end, also with --quiet.
 func TestLosses(t *testing.T) {
 	s := &stub{counts: stream.Counts{Lost: 5}, during: func(context.Context, stream.Records) error {
 		time.Sleep(1500 * time.Millisecond)

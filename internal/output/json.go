@@ -23,7 +23,7 @@ var jsonFormat = registered{
 }
 
 // jsonLines is a style: one object a line. Text that is not valid UTF-8 has U+FFFD for
-// each bad byte, and its exact bytes in base64 under its key with _base64 behind it.
+// each bad byte, and its exact bytes in base64 under its key with _base64 after it.
 type jsonLines struct {
 	fields  []Field
 	clock   *clock

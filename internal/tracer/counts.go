@@ -46,7 +46,7 @@ func (o *object) counts() (c stream.Counts, err error) {
 	for _, program := range o.programs {
 		switch program.Name() {
 		case bpf.SignalProgram, bpf.ExitProgram:
-			continue // what they miss, the end of the thread tells
+			continue // what they miss is recorded when the thread ends
 		}
 		var info C.struct_bpf_prog_info
 		if C.prog_info(C.int(program.FileDescriptor()), &info) == 0 {

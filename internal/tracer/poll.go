@@ -61,7 +61,7 @@ func (p *poll) wake() {
 // forever is a timeout that never passes.
 const forever = time.Duration(math.MaxInt64)
 
-// wait returns after timeout, or earlier for a wakeup. closed tells that the
+// wait returns after timeout, or earlier for a wakeup. closed reports that the
 // watched file's other end is gone.
 func (p *poll) wait(timeout time.Duration) (closed bool, err error) {
 	var events [8]unix.EpollEvent

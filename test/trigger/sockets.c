@@ -94,7 +94,7 @@ static int port_of(int fd)
 	return ntohs(addr.in.sin_port); /* at the same place in both */
 }
 
-/* Listens at any address, so that what connects to none in particular is heard. */
+/* Listens at any address, so that what connects to none in particular arrives. */
 static int listen_ip(int family, int protocol)
 {
 	union any addr = ip_address(family, family == AF_INET ? "0.0.0.0" : "::", 0);

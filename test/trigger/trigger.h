@@ -19,7 +19,7 @@
  * begin with _ say more to the test:
  *
  *	_latency_at_least, _latency_at_most	bounds of latency_ns
- *	_any_order	when the row comes is not told, but for that it comes
+ *	_any_order	the row comes at any time
  *	_refused	the call did not reach its handler
  *	_not_file	what file must not be
  *	_may_end	closed may end early, but has 8 files at least
