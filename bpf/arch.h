@@ -66,8 +66,8 @@ static __always_inline __u32 syscall_nr(const struct pt_regs *regs)
 }
 
 /* What syscall_rollback() leaves as the result. */
-#define ROLLED_BACK(regs) ((long)REG(regs, orig_ax))
-#define STACK_POINTER(regs) REG(regs, sp)
+#define ROLLED_BACK(regs, abi) ((long)REG(regs, orig_ax))
+#define STACK_POINTER(regs, abi) REG(regs, sp)
 
 /* ARG(regs, abi, n) is the nth argument, from 0. */
 #define ARG_0(regs, abi) ((abi) == ABI_32 ? (__u32)REG(regs, bx) : REG(regs, di))
@@ -93,8 +93,13 @@ static __always_inline __u32 syscall_nr(const struct pt_regs *regs)
 	return REG(regs, syscallno);
 }
 
-#define ROLLED_BACK(regs) ((long)REG(regs, orig_x0))
-#define STACK_POINTER(regs) REG(regs, sp)
+/*
+ * The result of a 32-bit call is sign-extended, its arguments are not, and its stack
+ * pointer is r13: regs_return_value() and compat_sp in arch/arm64/include/asm/ptrace.h.
+ */
+#define ROLLED_BACK(regs, abi) \
+	((abi) == ABI_32 ? (long)(__s32)REG(regs, orig_x0) : (long)REG(regs, orig_x0))
+#define STACK_POINTER(from, abi) ((abi) == ABI_32 ? REG(from, regs[13]) : REG(from, sp))
 
 /* regs[0] holds the result once the call returned. The field is called regs, no parameter is. */
 #define ARG_N(value, abi) ((abi) == ABI_32 ? (__u32)(value) : (value))

@@ -54,7 +54,7 @@ static __always_inline __u64 first_argument(const struct call *call)
 
 static __always_inline __u64 stack_pointer(const struct call *call)
 {
-	return STACK_POINTER(call->regs);
+	return STACK_POINTER(call->regs, call->abi);
 }
 
 /* i386 has one number for all socket calls, and its first argument says which. */
@@ -151,7 +151,8 @@ static __always_inline bool closes(const struct call *call)
 
 static __always_inline bool was_refused(const struct call *call)
 {
-	return call->ret == ROLLED_BACK(call->regs) && task_read(call->task, seccomp.mode) &&
+	return call->ret == ROLLED_BACK(call->regs, call->abi) &&
+	       task_read(call->task, seccomp.mode) &&
 	       task_read(call->task, pending.signal.sig[0]) & SIGSYS_BIT;
 }
 
