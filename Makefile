@@ -65,7 +65,17 @@ $(BINARY): $(GO_SOURCES) $(EMBEDDED) $(LIBBPF) | $(SYSROOT)
 .PHONY: static
 static: $(STATIC) ## Build bin/static/copenclose, which needs no library
 
-$(STATIC): $(GO_SOURCES) $(EMBEDDED) $(LIBBPF) | $(SYSROOT)
+# Another commit than last time is another binary, because --version has it.
+BUILT_COMMIT := build/$(FOREIGN)commit
+ifneq ($(file < $(BUILT_COMMIT)),$(VERSION) $(COMMIT))
+.PHONY: $(BUILT_COMMIT)
+endif
+
+$(BUILT_COMMIT):
+	@mkdir -p $(@D)
+	@echo '$(VERSION) $(COMMIT)' >$@
+
+$(STATIC): $(GO_SOURCES) $(EMBEDDED) $(LIBBPF) $(BUILT_COMMIT) | $(SYSROOT)
 	@echo '  GO       $@'
 	$(Q)rm -f $@
 	$(Q)$(GO_BUILD) -tags $(STATIC_TAGS) \
