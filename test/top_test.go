@@ -28,14 +28,19 @@ type terminal struct {
 // newTerminal runs a shell script in a terminal of that size.
 func newTerminal(t *testing.T, width, height int, script string) *terminal {
 	t.Helper()
-	if _, err := exec.LookPath("tmux"); err != nil {
-		t.Skip("no tmux here")
-	}
 	term := &terminal{t, filepath.Join(t.TempDir(), "tmux")}
 	term.tmux("-f", "/dev/null", "new-session", "-d", "-x", strconv.Itoa(width), "-y", strconv.Itoa(height),
 		"env", "LC_ALL=C.UTF-8", "sh", "-c", script+"; exec sleep 1000")
 	t.Cleanup(func() { _ = exec.Command("tmux", "-S", term.socket, "kill-server").Run() })
 	return term
+}
+
+// needTmux skips a test where there is no tmux, as in the VMs.
+func needTmux(t *testing.T) {
+	t.Helper()
+	if _, err := exec.LookPath("tmux"); err != nil {
+		t.Skip("no tmux here")
+	}
 }
 
 func (t *terminal) tmux(args ...string) string {
@@ -104,6 +109,7 @@ func showTop(args string) string {
 // The screen, in a terminal: its views, into a container and out, filter, order, size
 // and end.
 func TestTop(t *testing.T) {
+	needTmux(t)
 	for _, size := range []struct{ width, height int }{{80, 24}, {200, 50}} {
 		t.Run(fmt.Sprintf("%dx%d", size.width, size.height), func(t *testing.T) {
 			name := busyContainer(t, "e")
@@ -153,6 +159,7 @@ func TestTop(t *testing.T) {
 // However it ends, the terminal is as it was, and what there is to say stands below the
 // command line. Of the process that draws, SIGABRT ends it as a panic does.
 func TestTopEnds(t *testing.T) {
+	needTmux(t)
 	for name, c := range map[string]struct {
 		end  func(term *terminal)
 		want []string
@@ -232,6 +239,7 @@ func number(t *testing.T, text string) int {
 // The process that draws has given up what every trace gives up, and S saves all the
 // same.
 func TestTopPrivileges(t *testing.T) {
+	needTmux(t)
 	name := busyContainer(t, "e")
 	dir := t.TempDir()
 	term := newTerminal(t, 100, 20, "cd "+dir+"; "+showTop("-I"))
@@ -265,6 +273,7 @@ func TestTopPrivileges(t *testing.T) {
 
 // Colours are of the 16 that every terminal has; there are none with NO_COLOR.
 func TestTopColors(t *testing.T) {
+	needTmux(t)
 	busyContainer(t, "f") // has the cursor, and so no colour
 	name := containerOf(t, "e", "python3", "-c", "import os, time\nwhile True:\n  try: os.open('/nonexistent', 0)\n  except OSError: time.sleep(0.01)")
 	for environment, want := range map[string]bool{
@@ -284,6 +293,7 @@ func TestTopColors(t *testing.T) {
 
 // Rows of the selection are shown until Ctrl-C, and then the screen again.
 func TestTopRows(t *testing.T) {
+	needTmux(t)
 	name := busyContainer(t, "e")
 	term := newTerminal(t, 120, 20, showTop("-I"))
 	term.keys("", "OPEN/s▾", name)

@@ -99,6 +99,9 @@ func (d *dimensions) String() string {
 	return words.String()
 }
 
+// Words returns the dimensions there are.
+func (d *dimensions) Words() []string { return counting.DimensionNames() }
+
 func (d *dimensions) has(dimension counting.Dimensions) bool {
 	return slices.Contains(d.chosen, dimension)
 }

@@ -636,6 +636,40 @@ func TestRows(t *testing.T) {
 	}
 }
 
+// panicking is a Feed that panics after some frames.
+type panicking struct {
+	*machine
+	frames int
+}
+
+func (p *panicking) Next() (*counting.Snapshot, error) {
+	if p.frames++; p.frames > 3 {
+		panic("broken")
+	}
+	return p.machine.Next()
+}
+
+// After a panic the terminal's modes are as they were; its settings are the monitor's to
+// restore, if this has not.
+func TestRunPanics(t *testing.T) {
+	machine := busy(t)
+	machine.work()
+	var out bytes.Buffer
+	in, write := io.Pipe()
+	defer write.Close()
+	err := Run(t.Context(), Config{Feed: &panicking{machine: machine}, Interval: 10 * time.Millisecond, UTF8: true, Now: time.Now},
+		tea.WithInput(in), tea.WithOutput(&out), tea.WithoutSignalHandler(), tea.WithWindowSize(100, 20), tea.WithEnvironment([]string{"TERM=xterm-256color"}))
+	if !errors.Is(err, tea.ErrProgramPanic) {
+		t.Error(err)
+	}
+	text := out.String()
+	for on, off := range map[string]string{"\x1b[?1049h": "\x1b[?1049l", "\x1b[?25l": "\x1b[?25h", "\x1b[?2004h": "\x1b[?2004l"} {
+		if strings.LastIndex(text, off) < strings.LastIndex(text, on) || !strings.Contains(text, on) {
+			t.Errorf("%q is not followed by %q: %q", on, off, text)
+		}
+	}
+}
+
 // What the program itself shows, with a real terminal's bytes; it ends with q, with
 // Ctrl-C, with its context, and with an error of the feed.
 func TestRun(t *testing.T) {
