@@ -81,6 +81,16 @@ var blocks = []block{
 		command: "sudo copenclose leaks -c 'shop-*' -i 1s -d 6s",
 		show:    []string{header, `^grows .*shop-api`, `steady$`},
 	}, {
+		command: `curl -s 127.0.0.1:9435/metrics | grep 'calls_total{container="shop-app"'`,
+		script: `copenclose serve -q --listen 127.0.0.1:19435 & trap "kill $!" EXIT
+			for i in $(seq 100); do
+				calls=$(curl -s 127.0.0.1:19435/metrics | grep 'calls_total{container="shop-app"')
+				case $calls in *ECONNREFUSED*connect*) break ;; esac
+				sleep 0.2
+			done
+			echo "$calls"`,
+		show: []string{`"open"`, `ECONNREFUSED.*"connect"`, `ENOENT.*"open"`},
+	}, {
 		command: "sudo copenclose doctor",
 		same:    regexp.MustCompile(`^\w+ +(--attach \w+|\w+)`),
 		show: []string{` btf `, ` lockdown `, ` CAP_BPF `, ` CAP_PERFMON `, ` --attach fentry `, ` --attach tracepoint `,
