@@ -28,8 +28,10 @@ struct {
 	__uint(max_entries, 1 << 14);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, struct maker);
-	__type(value, __u64);
+	__type(value, struct made);
 } made SEC(".maps");
+
+static const struct made nothing_made;
 
 /* Records that found no room. */
 __u64 births_lost SEC(".data.lost");
@@ -46,6 +48,9 @@ static const __u8 creator_32[NUMBERS + 1] = {CREATORS(CREATOR_OF_NR_32) AT(NR_SO
 #define CREATORS_MAX 64
 _Static_assert(MADE_BY_COUNT <= CREATORS_MAX, "more creators than how_of has room for");
 static const __u8 how_of[CREATORS_MAX] = {CREATORS(HOW_OF)};
+
+#define ENFILE 23 /* include/uapi/asm-generic/errno-base.h */
+#define EMFILE 24
 
 static __always_inline __u64 word_at(const void *at)
 {
@@ -65,15 +70,32 @@ static __always_inline __u64 identity_of(struct file *file)
 	       word_at((void *)file + bpf_core_field_offset(struct file, f_op));
 }
 
-static __always_inline void count_made(const struct call *call, __u32 creator)
+/* NULL if there is no room. */
+static __always_inline struct made *made_by(const struct call *call, __u32 creator)
 {
 	struct maker maker = {.pid = task_read(call->task, tgid), .creator = creator};
-	__u64 *count = bpf_map_lookup_elem(&made, &maker), one = 1;
+	struct made *counts = bpf_map_lookup_elem(&made, &maker);
 
-	if (count)
-		__sync_fetch_and_add(count, 1);
-	else
-		bpf_map_update_elem(&made, &maker, &one, BPF_NOEXIST);
+	if (counts)
+		return counts;
+	bpf_map_update_elem(&made, &maker, &nothing_made, BPF_NOEXIST);
+	return bpf_map_lookup_elem(&made, &maker);
+}
+
+static __always_inline void count_made(const struct call *call, __u32 creator)
+{
+	struct made *counts = made_by(call, creator);
+
+	if (counts)
+		__sync_fetch_and_add(&counts->made, 1);
+}
+
+static __always_inline void count_refused(const struct call *call, __u32 creator)
+{
+	struct made *counts = made_by(call, creator);
+
+	if (counts)
+		__sync_fetch_and_add(&counts->refused, 1);
 }
 
 /* Notes that a call has made a descriptor, of a new file or of one that there was. */
@@ -279,7 +301,8 @@ static __always_inline int call_returned(const struct pt_regs *regs, long ret)
 	__u32 nr = syscall_nr(regs), creator;
 	struct call call;
 
-	if (ret < 0 || nr >= NUMBERS || !(creator_64[nr] | creator_32[nr]))
+	if ((ret < 0 && ret != -EMFILE && ret != -ENFILE) || nr >= NUMBERS ||
+	    !(creator_64[nr] | creator_32[nr]))
 		return 0;
 	call = current_call(ret, SYS_COUNT, abi_of(current_task()), false);
 	call.regs = regs;
@@ -288,8 +311,58 @@ static __always_inline int call_returned(const struct pt_regs *regs, long ret)
 		call.socketcall = true;
 		creator = creator_of_socketcall(regs);
 	}
-	if (creator < MADE_BY_COUNT && !was_refused(&call))
+	if (creator >= MADE_BY_COUNT)
+		return 0;
+	if (ret < 0)
+		count_refused(&call, creator);
+	else if (!was_refused(&call))
 		note_births(&call, creator);
+	return 0;
+}
+
+/*
+ * A descriptor that close(2) is about to close. Its record stays: another descriptor
+ * can be of the same file.
+ */
+static __always_inline void count_closed(const struct call *call)
+{
+	__u32 fd = first_argument(call);
+	struct file *file = file_of(call->task, fd);
+	struct birth_key key = {.address = (__u64)task_read(call->task, files), .fd = fd};
+	const struct birth *birth;
+	struct made *counts;
+	__u64 lived;
+
+	if (!file)
+		return;
+	birth = bpf_map_lookup_elem(&births, &key);
+	if (!birth || birth->identity != (__u64)file) {
+		__u64 table = key.address;
+
+		key.address = (__u64)file;
+		key.fd = OF_FILE;
+		birth = bpf_map_lookup_elem(&births, &key);
+		if (!birth || birth->identity != identity_of(file) || birth->table != table ||
+		    birth->fd != fd)
+			return; /* inherited, or from before */
+	}
+	counts = made_by(call, birth->creator);
+	if (!counts)
+		return;
+	lived = bpf_ktime_get_ns() - birth->time;
+	__sync_fetch_and_add(&counts->closed, 1);
+	__sync_fetch_and_add(&counts->lived, lived);
+	/* Two at once may lose the longer one: it is one of the longest all the same. */
+	if (lived > counts->longest)
+		counts->longest = lived;
+}
+
+static __always_inline int call_entered(const struct pt_regs *regs)
+{
+	struct call call;
+
+	if (call_from_registers(&call, regs, 0) && call.syscall == SYS_close)
+		count_closed(&call);
 	return 0;
 }
 

@@ -7,9 +7,11 @@ import "unsafe"
 
 // The programs in DescriptorsObject: the iterator, and those that note births.
 const (
-	DescriptorsProgram      = "descriptors"
-	BirthSysExitProgram     = "birth_sys_exit"
-	BirthPerfSysExitProgram = "birth_perf_sys_exit"
+	DescriptorsProgram       = "descriptors"
+	BirthSysExitProgram      = "birth_sys_exit"
+	BirthPerfSysExitProgram  = "birth_perf_sys_exit"
+	BirthSysEnterProgram     = "birth_sys_enter" // looks at closes
+	BirthPerfSysEnterProgram = "birth_perf_sys_enter"
 )
 
 // The maps in DescriptorsObject, and the variable that says that births are noted.
@@ -54,6 +56,16 @@ type Birth struct {
 type Maker struct {
 	PID     uint32
 	Creator uint32 // index into Creators
+}
+
+// Made is struct made of descriptor.h: what became of the descriptors that a process
+// made by one call.
+type Made struct {
+	Made    uint64
+	Refused uint64 // calls that failed with EMFILE or ENFILE
+	Closed  uint64 // by close(2), where closes are looked at
+	Lived   uint64 // those, in all, in ns
+	Longest uint64 // and the one that did longest
 }
 
 // Descriptor is struct descriptor of descriptor.h: a descriptor that is open, as

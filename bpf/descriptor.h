@@ -80,4 +80,14 @@ struct maker {
 	__u32 creator; /* enum creator */
 };
 
+/* What became of the descriptors that a process made by one call. */
+struct made {
+	__u64 made;
+	__u64 refused; /* calls that failed with EMFILE or ENFILE */
+	/* Only where closes are looked at: those that close(2) closed. */
+	__u64 closed;
+	__u64 lived;   /* ns in all */
+	__u64 longest; /* ns */
+};
+
 #endif

@@ -23,6 +23,7 @@ func TestDescriptorMatchesObject(t *testing.T) {
 	viewMatches(t, spec, "birth_key", BirthKey{})
 	viewMatches(t, spec, "birth", Birth{})
 	viewMatches(t, spec, "maker", Maker{})
+	viewMatches(t, spec, "made", Made{})
 	var creators *btf.Enum
 	if err := spec.TypeByName("creator", &creators); err != nil {
 		t.Fatal(err)

@@ -22,6 +22,7 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 const struct descriptor *const descriptor_in_btf SEC(".rodata");
 const struct birth_key *const birth_key_in_btf SEC(".rodata");
 const struct maker *const maker_in_btf SEC(".rodata");
+const struct made *const made_in_btf SEC(".rodata");
 const enum creator creator_in_btf SEC(".rodata");
 
 /* Whether births are noted. */
@@ -212,4 +213,17 @@ SEC("tracepoint")
 int birth_perf_sys_exit(struct trace_event_raw_sys_exit *ctx)
 {
 	return call_returned(user_regs(current_task()), ctx->ret);
+}
+
+/* And close(2), when it is called. */
+SEC("tp_btf/sys_enter")
+int BPF_PROG(birth_sys_enter, const struct pt_regs *regs)
+{
+	return call_entered(regs);
+}
+
+SEC("tracepoint")
+int birth_perf_sys_enter(struct trace_event_raw_sys_enter *ctx)
+{
+	return call_entered(user_regs(current_task()));
 }

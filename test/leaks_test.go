@@ -7,7 +7,11 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // What copenclose leaks says of programs that leak, and of one that does not.
@@ -22,6 +26,54 @@ func leaks(t *testing.T, args ...string) (lines []event, status int) {
 		t.Fatalf("copenclose leaks %v: %v", args, err)
 	}
 	return parseLines(t, string(out)), cmd.ProcessState.ExitCode()
+}
+
+// A looking is a copenclose fds or leaks that looks until it is ended.
+type looking struct {
+	t      *testing.T
+	cmd    *exec.Cmd
+	out    strings.Builder
+	exited chan error // how it did
+}
+
+// startLooking starts one with -o json, and returns when births are noted.
+func startLooking(t *testing.T, subcommand string, args ...string) *looking {
+	t.Helper()
+	keepOwn(t)
+	ready := filepath.Join(t.TempDir(), "ready") // a FIFO, as in startProgram
+	if err := unix.Mkfifo(ready, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l := &looking{t: t, exited: make(chan error, 1), cmd: exec.Command(copenclose, append([]string{subcommand, "-o", "json", "--ready-file", ready}, args...)...)}
+	l.cmd.Stdout, l.cmd.Stderr = &l.out, newLines()
+	if err := l.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.cmd.Process.Kill() })
+	go func() {
+		l.exited <- l.cmd.Wait()
+		if f, err := os.OpenFile(ready, os.O_WRONLY|unix.O_NONBLOCK, 0); err == nil {
+			f.Close() // nobody waits for ever
+		}
+	}()
+	f, err := os.Open(ready)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	return l
+}
+
+// end interrupts it, and returns its lines.
+func (l *looking) end() []event {
+	l.t.Helper()
+	if err := l.cmd.Process.Signal(os.Interrupt); err != nil {
+		l.t.Fatal(err)
+	}
+	if err := <-l.exited; err != nil {
+		l.t.Fatalf("%s: %v: %s", l.cmd, err, l.cmd.Stderr)
+	}
+	return parseLines(l.t, l.out.String())
 }
 
 // growing are the lines of what grows, by the name of their container.
@@ -76,5 +128,31 @@ func TestLeaksCommand(t *testing.T) {
 	}
 	if _, status = leaks(t, "--", "/bin/sh", "-c", "exit 7"); status != 7 {
 		t.Errorf("status %d, want the command's", status)
+	}
+}
+
+// A program that dies of its limit while it is looked at is in the report.
+func TestLeaksUntilTheLimit(t *testing.T) {
+	look := startLooking(t, "leaks", "-n", "trigger", "-i", "200ms", "-d", "10m", "--lived", "--all")
+	steady := startHolder(t, nil, "leaks", "nothing", "5")
+	t.Cleanup(func() { _ = unix.Kill(steady.pid, unix.SIGKILL) })
+	dying := exec.Command("/bin/sh", "-c", `ulimit -n 64; exec "$0" leaks dup 40`, trigger64)
+	if err := dying.Run(); err == nil {
+		t.Fatal("the program did not die of its limit")
+	}
+	lines := look.end()
+	var died, lived bool
+	for _, e := range lines {
+		by, _ := e["by"].(map[string]any)
+		switch e.number("pid") {
+		case dying.ProcessState.Pid():
+			died = died || e["verdict"] == "grows" && e["ended"] == true && e.number("refused") > 0 && by["dup"] != nil
+		case steady.pid:
+			lived = lived || by["openat"] != nil && e.number("closed") > 10 && e.number("closed_lived_ns") > 0 &&
+				e.number("closed_lived_longest_ns") >= e.number("closed_lived_ns")
+		}
+	}
+	if !died || !lived {
+		t.Errorf("the program that died: %t, what the closed ones lived: %t:\n%v", died, lived, lines)
 	}
 }

@@ -79,7 +79,7 @@ type tables struct {
 }
 
 // openTables loads the programs and asks for the names of containers.
-func (t *tool) openTables(ctx context.Context, h *Holders, births bool) (*tables, error) {
+func (t *tool) openTables(ctx context.Context, h *Holders, o descriptor.Options) (*tables, error) {
 	verbose := log.New(io.Discard, "", 0)
 	if h.Verbose {
 		verbose = log.New(t.stderr, "copenclose: ", 0)
@@ -89,7 +89,8 @@ func (t *tool) openTables(ctx context.Context, h *Holders, births bool) (*tables
 			fmt.Fprintln(t.stderr, "copenclose:", err)
 		}
 	}
-	kernel, err := descriptor.Open(descriptor.Options{Births: births, Verbose: verbose})
+	o.Verbose = verbose
+	kernel, err := descriptor.Open(o)
 	if err != nil {
 		return nil, err
 	}
@@ -181,7 +182,7 @@ func (f *Fds) resolve(by bool) error {
 }
 
 func (t *tool) showFds(ctx context.Context, f *Fds) error {
-	tables, err := t.openTables(ctx, &f.Holders, false)
+	tables, err := t.openTables(ctx, &f.Holders, descriptor.Options{})
 	if err != nil {
 		return err
 	}

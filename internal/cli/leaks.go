@@ -13,6 +13,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/copenclose/copenclose/bpf"
 	"github.com/copenclose/copenclose/internal/command"
 	"github.com/copenclose/copenclose/internal/descriptor"
 	"github.com/copenclose/copenclose/internal/option"
@@ -44,6 +45,7 @@ type Leaks struct {
 	Interval  option.Duration
 	Duration  option.Duration
 	All, Fail bool
+	Lived     bool
 	Format    *option.Choice
 	ReadyFile option.Path
 	Command   []string
@@ -72,6 +74,7 @@ func (l *Leaks) flags() []cli.Flag {
 	return slices.Concat(l.Holders.flags("What to look at (values of a list: any; different options: all must match)"), []cli.Flag{
 		when.value(&l.Interval, "interval", "i", "`TIME`: between snapshots (10s, with a command 1s; a sixth of a shorter --duration)"),
 		when.value(&l.Duration, "duration", "d", "`TIME`: stop after a time like 10s or 5m, and report once"),
+		look.toggle(&l.Lived, "lived", "", "how long those lived that were closed; looks at each call of the machine twice"),
 		look.toggle(&l.All, "all", "a", "show what is steady, too"),
 		look.toggle(&l.Fail, "fail", "", "exit with status 1 if something grows"),
 		look.value(l.Format, "output", "o", "`FORMAT`: table or json (an object a line)"),
@@ -106,7 +109,7 @@ func (t *tool) showLeaks(ctx context.Context, l *Leaks) error {
 			return &exitError{command.StatusOf(err), err}
 		}
 	}
-	tables, err := t.openTables(ctx, &l.Holders, true)
+	tables, err := t.openTables(ctx, &l.Holders, descriptor.Options{Births: true, Closes: l.Lived})
 	if err != nil {
 		return err
 	}
@@ -116,7 +119,7 @@ func (t *tool) showLeaks(ctx context.Context, l *Leaks) error {
 	}
 	ctx, stop := untilSignal(ctx)
 	defer stop()
-	look := &looker{tool: t, leaks: l, tables: tables, watch: descriptor.NewWatch(l.filter(), program != nil)}
+	look := &looker{tool: t, leaks: l, tables: tables, watch: descriptor.NewWatch(l.filter(), program != nil || l.Duration > 0)}
 	status, err := look.run(ctx, program)
 	switch {
 	case err != nil:
@@ -190,22 +193,36 @@ func (k *looker) look(ctx context.Context, eachTime bool) error {
 			if eachTime {
 				return nil
 			}
-			return k.report()
+			return errors.Join(k.end(), k.report())
 		}
 	}
 }
 
 func (k *looker) add() error {
-	s, err := k.tables.snapshot()
-	if err != nil {
-		return err
-	}
-	made, err := k.tables.kernel.Made(s)
+	s, made, err := k.now()
 	if err != nil {
 		return err
 	}
 	k.watch.Add(s, made)
 	return k.tables.kernel.Prune(s)
+}
+
+// end takes what ended since the last snapshot.
+func (k *looker) end() error {
+	s, made, err := k.now()
+	if err == nil {
+		k.watch.End(s, made)
+	}
+	return err
+}
+
+func (k *looker) now() (*descriptor.Snapshot, map[bpf.Maker]bpf.Made, error) {
+	s, err := k.tables.snapshot()
+	if err != nil {
+		return nil, nil, err
+	}
+	made, err := k.tables.kernel.Made(s)
+	return s, made, err
 }
 
 func (k *looker) report() error {

@@ -22,8 +22,8 @@ import (
 // A Kernel has the loaded programs of bpf/descriptors.bpf.c.
 type Kernel struct {
 	module  *libbpfgo.Module
+	options Options
 	rows    *libbpfgo.BPFLink
-	births  bool
 	perfFDs []int // that keep a program attached
 	misses  bool
 }
@@ -31,6 +31,7 @@ type Kernel struct {
 // Options says what is loaded.
 type Options struct {
 	Births  bool        // note when and how descriptors are made from now on
+	Closes  bool        // with Births: count how long those lived that are closed
 	Verbose *log.Logger // for libbpf's words
 }
 
@@ -40,7 +41,7 @@ func Open(o Options) (*Kernel, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &Kernel{module: module, births: o.Births}
+	k := &Kernel{module: module, options: o}
 	if err := k.load(); err != nil {
 		k.Close()
 		return nil, fmt.Errorf("read the tables of descriptors, for which the kernel must be 5.8 or later (--verbose tells more): %w", err)
@@ -52,19 +53,19 @@ func (k *Kernel) load() error {
 	if err := k.module.InitGlobalVariable(bpf.ConfigVariable, bpf.Config{WantDetails: true}); err != nil {
 		return err
 	}
-	if err := k.module.InitGlobalVariable(bpf.BirthsVariable, k.births); err != nil {
+	if err := k.module.InitGlobalVariable(bpf.BirthsVariable, k.options.Births); err != nil {
 		return err
 	}
 	mode, misses, err := tracer.TracepointMode()
 	if err != nil {
 		return err
 	}
-	k.misses = k.births && misses
+	k.misses = k.options.Births && misses
 	rows, err := k.module.GetProgram(bpf.DescriptorsProgram)
 	if err != nil {
 		return err
 	}
-	atExit, err := k.chooseProgram(mode)
+	programs, err := k.choosePrograms(mode)
 	if err != nil {
 		return err
 	}
@@ -74,33 +75,55 @@ func (k *Kernel) load() error {
 	if err := k.module.BPFLoadObject(); err != nil {
 		return err
 	}
-	if k.rows, err = rows.AttachIter(libbpfgo.IterOpts{}); err != nil || !k.births {
+	if k.rows, err = rows.AttachIter(libbpfgo.IterOpts{}); err != nil {
 		return err
 	}
+	for event, program := range programs {
+		if err := k.attach(program, mode, event); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// The tracepoints of syscalls.
+const (
+	atReturn = "raw_syscalls/sys_exit"
+	atEntry  = "raw_syscalls/sys_enter"
+)
+
+func (k *Kernel) attach(program *libbpfgo.BPFProg, mode tracer.AttachMode, event string) error {
 	if mode == tracer.Tracepoint {
-		_, err = atExit.AttachGeneric()
+		_, err := program.AttachGeneric()
 		return err
 	}
-	fd, err := tracer.AttachToEvent(atExit, "raw_syscalls/sys_exit")
+	fd, err := tracer.AttachToEvent(program, event)
 	if err == nil {
 		k.perfFDs = append(k.perfFDs, fd)
 	}
 	return err
 }
 
-// chooseProgram returns the program that notes births, and leaves the other one out,
-// or both.
-func (k *Kernel) chooseProgram(mode tracer.AttachMode) (chosen *libbpfgo.BPFProg, err error) {
-	for name, of := range map[string]tracer.AttachMode{
-		bpf.BirthSysExitProgram:     tracer.Tracepoint,
-		bpf.BirthPerfSysExitProgram: tracer.PerfTracepoint,
+// choosePrograms returns the programs that are wanted, by their tracepoints, and leaves
+// the others out.
+func (k *Kernel) choosePrograms(mode tracer.AttachMode) (map[string]*libbpfgo.BPFProg, error) {
+	chosen := make(map[string]*libbpfgo.BPFProg)
+	for _, p := range []struct {
+		name, event string
+		mode        tracer.AttachMode
+		isWanted    bool
+	}{
+		{bpf.BirthSysExitProgram, atReturn, tracer.Tracepoint, k.options.Births},
+		{bpf.BirthPerfSysExitProgram, atReturn, tracer.PerfTracepoint, k.options.Births},
+		{bpf.BirthSysEnterProgram, atEntry, tracer.Tracepoint, k.options.Births && k.options.Closes},
+		{bpf.BirthPerfSysEnterProgram, atEntry, tracer.PerfTracepoint, k.options.Births && k.options.Closes},
 	} {
-		program, err := k.module.GetProgram(name)
+		program, err := k.module.GetProgram(p.name)
 		if err != nil {
 			return nil, err
 		}
-		if k.births && mode == of {
-			chosen = program
+		if p.isWanted && p.mode == mode {
+			chosen[p.event] = program
 		} else if err := program.SetAutoload(false); err != nil {
 			return nil, err
 		}
@@ -121,7 +144,7 @@ func (k *Kernel) chooseMaps() error {
 		switch name := m.Name(); {
 		case name == bpf.SlotsMap:
 			err = m.SetMaxEntries(1)
-		case k.births && (name == bpf.BirthsMap || name == bpf.MadeMap):
+		case k.options.Births && (name == bpf.BirthsMap || name == bpf.MadeMap):
 		case !strings.Contains(name, "."): // others are sections, like .rodata
 			err = m.SetAutocreate(false)
 		}

@@ -40,9 +40,9 @@ func entries[K, V any](m *libbpfgo.BPFMap, visit func(*K, *V)) error {
 	}
 }
 
-// Made returns how many descriptors each process has made since Open, by call, and
-// forgets processes that are not in s.
-func (k *Kernel) Made(s *Snapshot) (map[bpf.Maker]uint64, error) {
+// Made returns what each process has made since Open, by call, and forgets processes
+// that are not in s.
+func (k *Kernel) Made(s *Snapshot) (map[bpf.Maker]bpf.Made, error) {
 	m, err := k.module.GetMap(bpf.MadeMap)
 	if err != nil {
 		return nil, err
@@ -54,10 +54,10 @@ func (k *Kernel) Made(s *Snapshot) (map[bpf.Maker]uint64, error) {
 			running[pid] = true
 		}
 	}
-	made := make(map[bpf.Maker]uint64)
+	made := make(map[bpf.Maker]bpf.Made)
 	var ended []bpf.Maker
-	err = entries(m, func(key *bpf.Maker, count *uint64) {
-		if made[*key] = *count; !running[key.PID] {
+	err = entries(m, func(key *bpf.Maker, counts *bpf.Made) {
+		if made[*key] = *counts; !running[key.PID] {
 			ended = append(ended, *key)
 		}
 	})

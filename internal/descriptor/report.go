@@ -11,7 +11,7 @@ import (
 
 // IsNotable reports whether a suspect is shown when not all are.
 func (s *Suspect) IsNotable() bool {
-	return s.Verdict == Grows || s.Verdict == Pool || s.Verdict == TooEarly && s.Open() > s.Counts[0]
+	return s.Verdict == Grows || s.Verdict == Full || s.Verdict == Pool || s.Verdict == TooEarly && s.Open() > s.Counts[0]
 }
 
 // Made is the call that made most of those that appeared, "" if none did.
@@ -33,6 +33,8 @@ func (s *Series) What() string {
 // roughly returns a time in one unit, as coarse as people say it.
 func roughly(d time.Duration) string {
 	switch {
+	case d < time.Millisecond:
+		return fmt.Sprintf("%d us", d.Microseconds())
 	case d < time.Second:
 		return fmt.Sprintf("%d ms", d.Milliseconds())
 	case d < 2*time.Minute:
@@ -47,14 +49,20 @@ func roughly(d time.Duration) string {
 
 // WriteSuspects writes a table of suspects, with all also of those that are steady.
 func WriteSuspects(out io.Writer, suspects []*Suspect, all bool) error {
-	t := newTable("VERDICT", "CONTAINER", "PID", "COMM", ">OPEN", ">+/MIN", "?>OPENED/MIN", ">OLDEST", ">FDS", ">LIMIT", "?>FULL IN", "?BY", "BECAUSE", "WHAT")
+	t := newTable("VERDICT", "CONTAINER", "PID", "COMM", ">OPEN", ">+/MIN", "?>OPENED/MIN", "?>LIVED", ">OLDEST", ">FDS", ">LIMIT", "?>FULL IN", "?>REFUSED", "?BY", "BECAUSE", "WHAT")
 	hidden := 0
 	for _, s := range suspects {
 		if !all && !s.IsNotable() {
 			hidden++
 			continue
 		}
-		fullIn, opened, oldest := "", "", ""
+		fullIn, opened, lived, oldest, refused := "", "", "", "", ""
+		if s.Closed > 0 {
+			lived = roughly(s.Lived)
+		}
+		if s.Refused > 0 {
+			refused = number(s.Refused)
+		}
 		if s.FullIn > 0 && s.Verdict == Grows {
 			fullIn = roughly(s.FullIn)
 		}
@@ -65,8 +73,8 @@ func WriteSuspects(out io.Writer, suspects []*Suspect, all bool) error {
 			oldest = string(s.AgeBound) + roughly(s.Age)
 		}
 		t.add(string(s.Verdict), label(s.Table.Container, s.Table.IsKnown), number(s.Table.PID), escaped(s.Table.Comm()),
-			number(s.Open()), fmt.Sprintf("%+.1f", s.PerMinute), opened, oldest, number(len(s.Table.Descriptors)),
-			limitText(s.Table.Limit), fullIn, s.Made(), s.Reason, s.What())
+			number(s.Open()), fmt.Sprintf("%+.1f", s.PerMinute), opened, lived, oldest, number(len(s.Table.Descriptors)),
+			limitText(s.Table.Limit), fullIn, refused, s.Made(), s.Reason, s.What())
 	}
 	if len(t.rows) > 0 {
 		if err := t.write(out); err != nil {
@@ -112,6 +120,11 @@ type suspectJSON struct {
 	Counts   []int          `json:"counts"`
 	Growth   float64        `json:"growth_per_minute"`
 	Opened   float64        `json:"opened_per_minute"`
+	Closed   uint64         `json:"closed,omitempty"`
+	Lived    int64          `json:"closed_lived_ns,omitempty"`
+	Longest  int64          `json:"closed_lived_longest_ns,omitempty"`
+	Refused  uint64         `json:"refused,omitempty"`
+	Ended    bool           `json:"ended,omitempty"`
 	Appeared int            `json:"appeared"`
 	Gone     int            `json:"gone"`
 	By       map[string]int `json:"by,omitempty"`
@@ -126,7 +139,7 @@ func (s *Suspect) json(at time.Time) *suspectJSON {
 	j := &suspectJSON{
 		Time: at.UTC().Format(time.RFC3339Nano), processJSON: processOf(s.Table), Verdict: s.Verdict, Reason: s.Reason,
 		Kind: s.Kind, Target: s.Target, State: s.State, Open: s.Open(), Counts: s.Counts, Growth: s.PerMinute,
-		Opened: s.Opened, Appeared: s.Appeared, Gone: s.Gone, By: s.By, FDs: len(s.Table.Descriptors),
+		Opened: s.Opened, Closed: s.Closed, Lived: int64(s.Lived), Longest: int64(s.Longest), Refused: s.Refused, Ended: s.HasEnded, Appeared: s.Appeared, Gone: s.Gone, By: s.By, FDs: len(s.Table.Descriptors),
 		Limit: limitOf(s.Table.Limit), FullIn: s.FullIn.Seconds(),
 	}
 	if s.Oldest != nil {

@@ -11,6 +11,7 @@ type Verdict string
 // The verdicts.
 const (
 	Grows    Verdict = "grows"     // it leaks, or holds more and more
+	Full     Verdict = "full"      // it does not grow, because the process has no room for more
 	Pool     Verdict = "pool"      // it grew, and then no more
 	Steady   Verdict = "steady"    // it goes up and down, or not at all
 	TooEarly Verdict = "too early" // there are too few snapshots to tell

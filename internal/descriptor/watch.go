@@ -5,6 +5,7 @@ package descriptor
 
 import (
 	"cmp"
+	"fmt"
 	"math"
 	"slices"
 	"time"
@@ -22,6 +23,7 @@ type Watch struct {
 	first     map[identity]bool    // what was open in the first
 	last      map[identity]*Series // and in the one before
 	processes map[processKey]*process
+	ended     int // how many of them have
 }
 
 // identity tells a descriptor from the next one with its number.
@@ -38,11 +40,12 @@ type thing struct{ kind, target string }
 
 // process is a table over its time.
 type process struct {
-	table      *Table // as it was last
-	since      int    // the snapshot in which it was there first
-	counts     []int  // of all its descriptors
-	before, at map[string]uint64
+	table      *Table              // as it was last
+	since      int                 // the snapshot in which it was there first
+	counts     []int               // of all its descriptors
+	before, at map[string]bpf.Made // by call
 	series     map[thing]*Series
+	hasEnded   bool
 }
 
 // A Series is how many descriptors of one thing a process had in each snapshot.
@@ -65,8 +68,8 @@ func NewWatch(f *Filter, keepEnded bool) *Watch {
 	return &Watch{filter: f, keepEnded: keepEnded, processes: make(map[processKey]*process)}
 }
 
-// Add adds a snapshot, and how many descriptors each process has made so far.
-func (w *Watch) Add(s *Snapshot, made map[bpf.Maker]uint64) {
+// Add adds a snapshot, and what each process has made so far.
+func (w *Watch) Add(s *Snapshot, made map[bpf.Maker]bpf.Made) {
 	w.times = append(w.times, s.Time)
 	isFirst := len(w.times) == 1
 	if isFirst {
@@ -97,11 +100,50 @@ func (w *Watch) Add(s *Snapshot, made map[bpf.Maker]uint64) {
 	if len(w.times) > timesMax {
 		w.thin()
 	}
-	for key, p := range w.processes {
-		if !seen[p] && !w.keepEnded {
-			delete(w.processes, key)
+	w.end(seen, made)
+}
+
+// End notes which processes have ended in s, which is no snapshot of its own: an interval
+// that is shorter than the others would make growth look less.
+func (w *Watch) End(s *Snapshot, made map[bpf.Maker]bpf.Made) {
+	seen := make(map[*process]bool)
+	for _, t := range s.Tables {
+		if p := w.processes[processKey{t.Descriptor.Table, t.Started}]; p != nil {
+			seen[p] = true
 		}
 	}
+	w.end(seen, made)
+}
+
+// end notes which processes have ended since the snapshot before, and forgets those that
+// are not worth keeping: there can be many that ran for a moment.
+func (w *Watch) end(seen map[*process]bool, made map[bpf.Maker]bpf.Made) {
+	for key, p := range w.processes {
+		if seen[p] || p.hasEnded {
+			continue
+		}
+		p.hasEnded = true
+		if last := madeBy(p.table.PID, made); len(last) > 0 {
+			p.at = last // what it made until its end
+		}
+		if !w.keepEnded || w.ended >= endedMax || !w.isNotable(p) {
+			delete(w.processes, key)
+			continue
+		}
+		w.ended++
+	}
+}
+
+// endedMax is how many processes are kept that have ended.
+const endedMax = 1000
+
+func (w *Watch) isNotable(p *process) bool {
+	for _, series := range p.series {
+		if w.suspect(series).IsNotable() {
+			return true
+		}
+	}
+	return false
 }
 
 // timesMax is how many snapshots are kept: then every second one is forgotten. It is even,
@@ -116,7 +158,8 @@ func (w *Watch) thin() {
 			s.Counts = everySecond(s.Counts, p.since)
 		}
 		if p.since = (p.since + 1) / 2; len(p.counts) == 0 {
-			delete(w.processes, key)
+			delete(w.processes, key) // one that has ended
+			w.ended--
 		}
 	}
 }
@@ -130,10 +173,10 @@ func everySecond[T any](list []T, first int) (kept []T) {
 }
 
 // process returns the process that has a table, and begins its next snapshot.
-func (w *Watch) process(t *Table, made map[bpf.Maker]uint64) *process {
+func (w *Watch) process(t *Table, made map[bpf.Maker]bpf.Made) *process {
 	key := processKey{t.Descriptor.Table, t.Started}
 	p := w.processes[key]
-	if p == nil {
+	if p == nil || p.hasEnded { // or had nothing open for a while
 		p = &process{since: len(w.times) - 1, before: madeBy(t.PID, made), series: make(map[thing]*Series)}
 		w.processes[key] = p
 	}
@@ -152,11 +195,11 @@ func (w *Watch) process(t *Table, made map[bpf.Maker]uint64) *process {
 }
 
 // madeBy returns what one process has made, by call.
-func madeBy(pid uint32, made map[bpf.Maker]uint64) map[string]uint64 {
-	by := make(map[string]uint64)
+func madeBy(pid uint32, made map[bpf.Maker]bpf.Made) map[string]bpf.Made {
+	by := make(map[string]bpf.Made)
 	for i, name := range bpf.Creators {
-		if n := made[bpf.Maker{PID: pid, Creator: uint32(i)}]; n > 0 {
-			by[name] = n
+		if m, ok := made[bpf.Maker{PID: pid, Creator: uint32(i)}]; ok {
+			by[name] = m
 		}
 	}
 	return by
@@ -199,8 +242,13 @@ type Suspect struct {
 	Table     *Table
 	Verdict   Verdict
 	Reason    string
-	PerMinute float64 // growth
-	Opened    float64 // a minute: what the process has made by the same calls
+	PerMinute float64       // growth
+	Opened    float64       // a minute: what the process has made by the same calls
+	Closed    uint64        // of these, where closes are looked at
+	Lived     time.Duration // of these, on average
+	Longest   time.Duration // of these
+	Refused   uint64        // calls of the process that failed with EMFILE or ENFILE
+	HasEnded  bool          // the process
 	Age       time.Duration
 	AgeBound  Bound
 	FullIn    time.Duration // until the process is at its limit, 0 if that does not come
@@ -216,7 +264,7 @@ func (w *Watch) Suspects() (suspects []*Suspect) {
 			suspects = append(suspects, w.suspect(series))
 		}
 	}
-	order := []Verdict{Grows, TooEarly, Pool, Steady}
+	order := []Verdict{Grows, Full, TooEarly, Pool, Steady}
 	slices.SortFunc(suspects, func(a, b *Suspect) int {
 		return cmp.Or(cmp.Compare(slices.Index(order, a.Verdict), slices.Index(order, b.Verdict)),
 			cmp.Compare(b.PerMinute, a.PerMinute), cmp.Compare(b.Open(), a.Open()), cmp.Compare(a.Table.PID, b.Table.PID),
@@ -227,12 +275,22 @@ func (w *Watch) Suspects() (suspects []*Suspect) {
 
 func (w *Watch) suspect(series *Series) *Suspect {
 	p := series.process
-	s := &Suspect{Series: series, Table: p.table}
+	s := &Suspect{Series: series, Table: p.table, Refused: p.refused(), HasEnded: p.hasEnded}
 	s.Verdict, s.Reason = Judge(series.Counts)
+	if s.Refused > 0 && s.Verdict != Grows && series == p.largest() {
+		s.Verdict, s.Reason = Full, fmt.Sprintf("%d calls failed for want of descriptors", s.Refused)
+	}
+	if p.hasEnded {
+		s.Reason += ", and then the process ended"
+	}
 	begin, end := w.times[p.since], w.times[p.since+len(p.counts)-1]
+	made := p.madeBy(series.By)
+	if s.Closed = made.Closed; made.Closed > 0 {
+		s.Lived, s.Longest = time.Duration(made.Lived/made.Closed), time.Duration(made.Longest)
+	}
 	if minutes := time.Duration(end - begin).Minutes(); minutes > 0 {
 		s.PerMinute = float64(series.Open()-series.Counts[0]) / minutes
-		s.Opened = float64(p.opened(series.By)) / minutes
+		s.Opened = float64(made.Made) / minutes
 		s.FullIn = p.fullIn(minutes)
 	}
 	if o := series.Oldest; o != nil {
@@ -241,13 +299,34 @@ func (w *Watch) suspect(series *Series) *Suspect {
 	return s
 }
 
-// opened is how many descriptors the process has made by these calls since it was there
-// first.
-func (p *process) opened(calls map[string]int) (n uint64) {
+// madeBy returns what the process has made by these calls since it was there first.
+func (p *process) madeBy(calls map[string]int) (sum bpf.Made) {
 	for call := range calls {
-		n += p.at[call] - p.before[call]
+		before, at := p.before[call], p.at[call]
+		sum.Made += at.Made - before.Made
+		sum.Closed += at.Closed - before.Closed
+		sum.Lived += at.Lived - before.Lived
+		sum.Longest = max(sum.Longest, at.Longest)
+	}
+	return sum
+}
+
+// refused is how many calls of the process failed because of a limit.
+func (p *process) refused() (n uint64) {
+	for call, at := range p.at {
+		n += at.Refused - p.before[call].Refused
 	}
 	return n
+}
+
+// largest is what the process has most of.
+func (p *process) largest() (largest *Series) {
+	for _, s := range p.series {
+		if largest == nil || cmp.Or(cmp.Compare(s.Open(), largest.Open()), cmp.Compare(largest.Target, s.Target)) > 0 {
+			largest = s
+		}
+	}
+	return largest
 }
 
 // fullIn returns when the process is at its limit if it goes on as it did.

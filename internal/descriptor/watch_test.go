@@ -94,7 +94,7 @@ func leaky(t *testing.T, now time.Duration, n int) *Snapshot {
 func TestWatch(t *testing.T) {
 	w := NewWatch(&Filter{}, false)
 	for i := range 7 {
-		made := map[bpf.Maker]uint64{{PID: 100, Creator: 5}: uint64(100 * i)}
+		made := map[bpf.Maker]bpf.Made{{PID: 100, Creator: 5}: {Made: uint64(100 * i)}}
 		w.Add(leaky(t, time.Duration(i)*10*time.Second, 1+4*i), made)
 	}
 	var b bytes.Buffer
@@ -151,6 +151,37 @@ func TestWatchEnds(t *testing.T) {
 		if keep && w.Suspects()[0].Verdict != Grows {
 			t.Errorf("what grew until it ended: %+v", w.Suspects()[0])
 		}
+	}
+}
+
+// What a process made and was refused until its end counts, and what its closed ones
+// lived.
+func TestWatchCounts(t *testing.T) {
+	w := NewWatch(&Filter{}, true)
+	socket := bpf.Maker{PID: 100, Creator: 5}
+	for i := range 5 {
+		made := map[bpf.Maker]bpf.Made{socket: {Made: uint64(10 * i), Closed: uint64(5 * i), Lived: uint64(5 * i * 2000), Longest: 9000}}
+		w.Add(leaky(t, time.Duration(i)*time.Second, 5*i+1), made)
+	}
+	w.Add((&host{}).snapshot(t), map[bpf.Maker]bpf.Made{socket: {Made: 80, Refused: 3, Closed: 40, Lived: 80000, Longest: 9000}})
+	s := w.Suspects()[0]
+	if s.Verdict != Grows || !s.HasEnded || s.Refused != 3 || s.Opened != 80*15 || s.Closed != 40 || s.Lived != 2000 || s.Longest != 9000 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// A process that is at its limit does not grow any more, and says why.
+func TestWatchFull(t *testing.T) {
+	w := NewWatch(&Filter{}, false)
+	for i := range 5 {
+		w.Add(leaky(t, time.Duration(i)*time.Second, 30), map[bpf.Maker]bpf.Made{{PID: 100, Creator: 5}: {Refused: uint64(i)}})
+	}
+	suspects := w.Suspects()
+	if s := suspects[0]; s.Verdict != Full || s.Open() != 30 || s.Reason != "4 calls failed for want of descriptors" {
+		t.Errorf("%+v", s)
+	}
+	if suspects[1].Verdict != Steady {
+		t.Errorf("more than one thing is full: %+v", suspects[1])
 	}
 }
 
