@@ -6,6 +6,7 @@
 #include "call.h"
 #include "creators.h"
 #include "descriptor.h"
+#include "fdtable.h"
 #include "file.h"
 
 /*
@@ -50,7 +51,6 @@ _Static_assert(MADE_BY_COUNT <= CREATORS_MAX, "more creators than how_of has roo
 static const __u8 how_of[CREATORS_MAX] = {CREATORS(HOW_OF)};
 
 #define ENFILE 23 /* include/uapi/asm-generic/errno-base.h */
-#define EMFILE 24
 
 static __always_inline __u64 word_at(const void *at)
 {

@@ -6,15 +6,14 @@
 #include "call.h"
 #include "count.h"
 #include "describe.h"
+#include "fdtable.h"
 #include "slots.h"
 
 /* What a call is going to close, noted when it is entered: later the files are gone. */
 
 #define CLOSE_RANGE_UNSHARE 2 /* include/uapi/linux/close_range.h */
 
-#define LISTED_FROM_FDS 64  /* files of a close_range are listed among so many fds */
-#define COUNTED_WORDS 16384 /* of 64 fds, as far as open ones are counted */
-#define COUNTED_UNROLLED 64 /* before 6.4, see path.h */
+#define LISTED_FROM_FDS 64 /* files of a close_range are listed among so many fds */
 
 /*
  * Appends an open file to the list of those that a close_range closes, as long as there
@@ -43,40 +42,6 @@ __noinline int list_open_file(__u32 list_number, __u32 slot_number, __u32 fd)
 			      &slot->details);
 	list->details.text_len = at + size;
 	return 0;
-}
-
-static __always_inline __u32 count_word(struct fdtable *table, __u32 first, __u32 last, __u32 at)
-{
-	unsigned long *words = kernel_read(table, open_fds), word = 0;
-
-	bpf_probe_read_kernel(&word, sizeof(word), &words[at]);
-	if (at == first / 64)
-		word &= ~0UL << (first & 63);
-	if (at == last / 64)
-		word &= ~0UL >> (63 - (last & 63));
-	return __builtin_popcountl(word);
-}
-
-/* How many fds of this task are open from first to last. */
-__noinline int count_open_files(__u32 first, __u32 last)
-{
-	struct fdtable *table = task_read(current_task(), files, fdt);
-	__u32 end = kernel_read(table, max_fds) / 64, n = 0;
-	int i;
-
-	if (end > last / 64)
-		end = last / 64 + 1;
-	if (bpf_ksym_exists(bpf_iter_num_new)) {
-		bpf_for (i, 0, COUNTED_WORDS) {
-			if (first / 64 + i >= end)
-				break;
-			n += count_word(table, first, last, first / 64 + i);
-		}
-		return n;
-	}
-	for (i = 0; i < COUNTED_UNROLLED && first / 64 + i < end; i++)
-		n += count_word(table, first, last, first / 64 + i);
-	return n;
 }
 
 /*

@@ -4,6 +4,7 @@
 #define COPENCLOSE_DESCRIBE_H
 
 #include "call.h"
+#include "fdtable.h"
 #include "file.h"
 #include "filter.h"
 #include "maps.h"
@@ -170,6 +171,8 @@ static __always_inline bool describe(struct slot *slot, struct call *call)
 	case SYS_COUNT:
 		break;
 	}
+	if (call->ret == -EMFILE && is_in(call, MAKES_FD))
+		describe_limit(d, call);
 	if (is_in(call, HAS_PATH))
 		return describe_opened(slot, call, text);
 	if (is_in(call, HAS_ADDRESS))

@@ -9,6 +9,7 @@
 
 #include "births.h"
 #include "descriptor.h"
+#include "fdtable.h"
 #include "file.h"
 
 /*
@@ -29,7 +30,6 @@ const enum creator creator_in_btf SEC(".rodata");
 const volatile bool has_births;
 
 #define OVERLAYFS_MAGIC 0x794c7630 /* include/uapi/linux/magic.h */
-#define RLIMIT_NOFILE 7		   /* include/uapi/asm-generic/resource.h */
 #define BITS_PER_LONG 64
 
 static __always_inline bool is_cloexec(struct files_struct *files, __u32 fd)

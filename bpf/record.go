@@ -10,6 +10,7 @@ import (
 	"iter"
 	"net/netip"
 	"slices"
+	"syscall"
 	"unsafe"
 )
 
@@ -103,10 +104,10 @@ type Details struct {
 	Inode     uint64 // of a namespace
 	PPID      uint32
 	FD        int32  // the call's own: what is closed, connected, or listens; or a dirfd
-	LastFD    uint32 // of close_range(2)
+	LastFD    uint32 // of close_range(2); see also Record.Limit
 	Flags     uint32 // of the call
 	Mode      uint32
-	NumClosed uint32 // files that a close_range closed
+	NumClosed uint32 // files that a close_range closed; see also Record.Limit
 	FileMode  uint16 // st_mode of the target
 	givenLen  uint16
 	Target    Target
@@ -263,7 +264,21 @@ func (r *Record) Name() []byte {
 }
 
 // HasClosed reports whether Closed has files, which only a close_range closes.
-func (r *Record) HasClosed() bool { return r.Details != nil && r.Details.NumClosed > 0 }
+func (r *Record) HasClosed() bool {
+	return r.Details != nil && r.Details.NumClosed > 0 && r.Ret != noMoreFDs
+}
+
+const noMoreFDs = -int32(syscall.EMFILE)
+
+// Limit returns how many fds a process had open, and how many it may have (its soft
+// RLIMIT_NOFILE), when an open or accept failed with EMFILE. Where it had fewer than it
+// may have, something else has a limit.
+func (r *Record) Limit() (open, limit uint32, known bool) {
+	if r.Details == nil || r.Ret != noMoreFDs || !Syscalls[r.Syscall].MakesFD {
+		return 0, 0, false
+	}
+	return r.Details.NumClosed, r.Details.LastFD, true
+}
 
 // Closed are the files that a close_range closed, each as the record of a close, as
 // far as there was room for them in the record; Details.NumClosed is how many there

@@ -89,10 +89,10 @@ struct details {
 	__u64 inode;   /* of a namespace */
 	__u32 ppid;
 	__s32 fd;      /* the call's own: what is closed, connected, or listens; or a dirfd */
-	__u32 last_fd; /* close_range */
+	__u32 last_fd; /* close_range; of EMFILE, how many fds the process may have */
 	__u32 flags;   /* of the call */
 	__u32 mode;
-	__u32 num_closed; /* files that a close_range closed */
+	__u32 num_closed; /* files that a close_range closed; of EMFILE, fds that are open */
 	__u16 file_mode;  /* st_mode of the target */
 	__u16 given_len;  /* bytes of text that are the path as given */
 	__u8 target;	  /* enum target */

@@ -7,6 +7,8 @@ import (
 	"bytes"
 	"strconv"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/copenclose/copenclose/bpf"
 	"github.com/copenclose/copenclose/internal/escape"
 	"github.com/copenclose/copenclose/internal/names"
@@ -78,6 +80,20 @@ func (s *detailStyle) appendWords(b []byte, r *bpf.Record, spaces bool) []byte {
 	}
 	if d.Remarks&bpf.Outcome != 0 {
 		b = appendDuration(append(b, " after "...), d.Latency)
+	}
+	return appendLimit(b, r)
+}
+
+// appendLimit appends which limit let a call fail.
+func appendLimit(b []byte, r *bpf.Record) []byte {
+	open, limit, known := r.Limit()
+	switch {
+	case known:
+		b = strconv.AppendUint(append(b, " (fds "...), uint64(open), 10)
+		b = strconv.AppendUint(append(b, " of "...), uint64(limit), 10)
+		return append(b, ')')
+	case r.Ret == -int32(unix.ENFILE):
+		return append(b, " (files of the host)"...)
 	}
 	return b
 }

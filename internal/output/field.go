@@ -154,6 +154,7 @@ const (
 	hasClosed  trait = 1 << 26
 	hasSocket  trait = 1 << 27
 	hasPeer    trait = 1 << 28 // a process at the other end of a unix socket
+	hasLimit   trait = 1 << 29 // that let the call fail
 )
 
 // isOn returns the traits of calls on these.
@@ -179,8 +180,11 @@ func traitsOf(e *stream.Event) (t trait) {
 	if d.Latency != 0 {
 		t |= hasLatency
 	}
-	if d.NumClosed != 0 {
+	if e.HasClosed() {
 		t |= hasClosed
+	}
+	if _, _, known := e.Limit(); known {
+		t |= hasLimit
 	}
 	if e.Socket != nil && d.Target == bpf.TargetSocket {
 		t |= hasSocket

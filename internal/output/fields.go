@@ -92,6 +92,9 @@ func closesRange(s bpf.Syscall) bool { return s.Has(bpf.ArgLastFD) }
 // connects reports whether a syscall has an address to connect to.
 func connects(s bpf.Syscall) bool { return s.Has(bpf.ArgAddress) }
 
+// makesFD reports whether a syscall makes an fd.
+func makesFD(s bpf.Syscall) bool { return s.MakesFD }
+
 // accepts reports whether a syscall makes a socket of one that listens.
 func accepts(s bpf.Syscall) bool { return s.MakesFD && s.Has(bpf.ArgFD) }
 
@@ -331,6 +334,20 @@ var outcomeFields = []Field{
 		needs: needsDetails, facets: ofCall, calls: closesRange,
 		when:  condition{all: hasClosed},
 		value: func(e *stream.Event, _ []byte) Value { return unsigned(e.Details.NumClosed) }},
+	{Name: "open_fds", About: "how many fds the process had when the call failed with EMFILE", Kind: Unsigned, width: 8, right: true,
+		needs: needsDetails, facets: ofCall, calls: makesFD,
+		when: condition{all: hasLimit},
+		value: func(e *stream.Event, _ []byte) Value {
+			open, _, _ := e.Limit()
+			return unsigned(open)
+		}},
+	{Name: "fd_limit", About: "and how many it may have; where it had fewer, something else has a limit", Kind: Unsigned, width: 8, right: true,
+		needs: needsDetails, facets: ofCall, calls: makesFD,
+		when: condition{all: hasLimit},
+		value: func(e *stream.Event, _ []byte) Value {
+			_, limit, _ := e.Limit()
+			return unsigned(limit)
+		}},
 	remark("unreadable", "the path was not in memory any more when it was read", bpf.Unreadable, nil),
 	remark("outcome", "what became of a connect that returned EINPROGRESS: ret, error and latency_ns are those of the handshake", bpf.Outcome, connects),
 	remark("fast_open", "a send made the connection, see tcp(7) TCP_FASTOPEN", bpf.FastOpen, connects),

@@ -113,6 +113,13 @@ var records = []*bpf.Record{
 		Details: &bpf.Details{FD: -100, Target: bpf.TargetPath, Remarks: bpf.Unreadable},
 	}),
 	sent("open", "x", "h", bpf.Draft{Event: bpf.Event{Ret: -2}, Details: &bpf.Details{Target: bpf.TargetPath}}),
+	// Which limit it was.
+	sent("openat", "x", "h", bpf.Draft{
+		Event:   bpf.Event{Ret: -24},
+		Details: &bpf.Details{FD: -100, Target: bpf.TargetPath, NumClosed: 1024, LastFD: 1024},
+		Given:   []byte("/etc/passwd"),
+	}),
+	sent("accept4", "x", "h", bpf.Draft{Event: bpf.Event{Ret: -23}, Details: &bpf.Details{FD: 4}}),
 	sent("open", "x", "h", bpf.Draft{
 		Event:   bpf.Event{Ret: 4},
 		Details: &bpf.Details{Target: bpf.TargetMemfd}, Given: []byte("/proc/self/fd/3"), Name: []byte("memfd:" + hostile),

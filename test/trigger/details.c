@@ -22,6 +22,15 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 
+static int count_fds(void)
+{
+	int n = 0;
+
+	for (int fd = 0; fd < 4096; fd++)
+		n += fcntl(fd, F_GETFD) >= 0;
+	return n;
+}
+
 static void opens(const char *dir)
 {
 	char longest[PATH_MAX], too_long[PATH_MAX + 100], file[PATH_MAX];
@@ -96,7 +105,8 @@ static void opens(const char *dir)
 	none = limit;
 	none.rlim_cur = 3;
 	must(!setrlimit(RLIMIT_NOFILE, &none), "trigger: lower the limit of files");
-	SAY(openat, ",\"path\":\"file\"", AT_FDCWD, "file", O_RDONLY);
+	say("openat", raw(syscall(SYS_openat, AT_FDCWD, "file", O_RDONLY)),
+	    ",\"path\":\"file\",\"error\":\"EMFILE\",\"open_fds\":%d,\"fd_limit\":3", count_fds());
 	must(!setrlimit(RLIMIT_NOFILE, &limit), "trigger: raise the limit of files");
 }
 
