@@ -57,8 +57,13 @@ type holder struct {
 // startHolder starts a trigger program, and returns when it holds all.
 func startHolder(t *testing.T, setup func(*exec.Cmd), args ...string) holder {
 	t.Helper()
+	return startHolderOf(t, trigger64, setup, args...)
+}
+
+func startHolderOf(t *testing.T, program string, setup func(*exec.Cmd), args ...string) holder {
+	t.Helper()
 	keepOwn(t)
-	cmd := exec.Command(trigger64, args...)
+	cmd := exec.Command(program, args...)
 	cmd.Stderr = os.Stderr
 	if setup != nil {
 		setup(cmd)

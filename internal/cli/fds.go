@@ -8,8 +8,11 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"math"
+	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -17,6 +20,7 @@ import (
 	"github.com/copenclose/copenclose/internal/descriptor"
 	"github.com/copenclose/copenclose/internal/option"
 	"github.com/copenclose/copenclose/internal/output"
+	"github.com/copenclose/copenclose/internal/tracer"
 )
 
 const (
@@ -27,6 +31,7 @@ const (
   copenclose fds --deleted                 deleted files that take space
   copenclose fds --by target --state close_wait
                                            connections that were left open
+  copenclose fds -l -d 1m --path /var/log  how long, and by which call
   copenclose fds -l -o json | jq 'select(.kind == "tcp")'
 `
 )
@@ -47,7 +52,13 @@ type Holders struct {
 	Kinds    option.List
 	Paths    option.Paths
 	Runtimes Runtimes
+	Attach   *option.Choice
+	Table    option.Count
 	Verbose  bool
+}
+
+func newHolders() Holders {
+	return Holders{Attach: option.NewChoice(tracer.AutoAttach, tracer.Tracepoint, tracer.PerfTracepoint)}
 }
 
 func (h *Holders) flags(what category) []cli.Flag {
@@ -62,7 +73,10 @@ func (h *Holders) flags(what category) []cli.Flag {
 }
 
 func (h *Holders) howFlags(how category) []cli.Flag {
-	return append(h.Runtimes.flags(how), how.toggle(&h.Verbose, "verbose", "v", "log what libbpf says to stderr"))
+	return append(h.Runtimes.flags(how),
+		how.value(h.Attach, "attach", "", "`MODE`: auto (what misses no call here), tracepoint or perf, to note how descriptors are made"),
+		how.value(&h.Table, "table-size", "", "`N`: of how many descriptors it is noted how they were made (262144); 130 bytes each"),
+		how.toggle(&h.Verbose, "verbose", "v", "log what libbpf says to stderr"))
 }
 
 // filter returns what the options ask for.
@@ -89,7 +103,7 @@ func (t *tool) openTables(ctx context.Context, h *Holders, o descriptor.Options)
 			fmt.Fprintln(t.stderr, "copenclose:", err)
 		}
 	}
-	o.Verbose = verbose
+	o.Verbose, o.Attach, o.BirthsMax = verbose, tracer.AttachMode(h.Attach.Word), min(uint64(h.Table), math.MaxUint32)
 	kernel, err := descriptor.Open(o)
 	if err != nil {
 		return nil, err
@@ -126,17 +140,21 @@ func (t *tables) close() {
 // Fds is what the command line asks of fds.
 type Fds struct {
 	Holders
-	States option.List
-	By     *option.Choice
-	List   bool
-	Format *option.Choice
+	States    option.List
+	Duration  option.Duration
+	Older     option.Duration
+	By        *option.Choice
+	List      bool
+	Format    *option.Choice
+	ReadyFile option.Path
 }
 
 // fdsCommand returns the subcommand that shows the descriptors that are open.
 func (t *tool) fdsCommand() *cli.Command {
 	f := Fds{
-		By:     option.NewChoice(byProcess, byContainer, byTarget),
-		Format: option.NewChoice(output.Table, output.JSON),
+		Holders: newHolders(),
+		By:      option.NewChoice(byProcess, byContainer, byTarget),
+		Format:  option.NewChoice(output.Table, output.JSON),
 	}
 	return &cli.Command{
 		Name:        "fds",
@@ -155,15 +173,19 @@ func (t *tool) fdsCommand() *cli.Command {
 
 func (f *Fds) flags() []cli.Flag {
 	what := category("What to show (values of a list: any; different options: all must match)")
-	look := category("How to show it")
+	look, how := category("How to show it"), category("How to find it")
 	return slices.Concat(f.Holders.flags(what), []cli.Flag{
 		what.toggle(&f.Filter.Deleted, "deleted", "", "only deleted files"),
 		what.value(&f.States, "state", "", "`LIST`: connections in these states, like listen or close_wait"),
 		what.toggle(&f.Filter.Inherited, "inherited", "", "only what an older process has open, too"),
+		what.value(&f.Older, "older", "", "`TIME`: with --duration, only what has surely been open so long"),
+		look.value(&f.Duration, "duration", "d", "`TIME`: note for a time like 30s how descriptors are made, and then show ages"),
 		look.value(f.By, "by", "", "`WHAT`: a row for each process, container or target"),
 		look.toggle(&f.List, "list", "l", "a row for each descriptor"),
 		look.value(f.Format, "output", "o", "`FORMAT`: table or json (an object a line)"),
-	}, f.howFlags("How to find it"))
+	}, f.howFlags(how), []cli.Flag{
+		how.value(&f.ReadyFile, "ready-file", "", "`FILE`: create FILE once it is noted how descriptors are made"),
+	})
 }
 
 // resolve takes the states, or returns what is wrong with the options.
@@ -171,6 +193,13 @@ func (f *Fds) resolve(by bool) error {
 	if f.List && by {
 		return usagef("--list and --by exclude each other")
 	}
+	switch {
+	case f.Older > f.Duration:
+		return usagef("--older %v needs a --duration as long: nothing is known of what was opened before copenclose looked", time.Duration(f.Older))
+	case f.ReadyFile != "" && f.Duration == 0:
+		return usagef("--ready-file needs --duration")
+	}
+	f.Filter.Older = time.Duration(f.Older)
 	for _, word := range f.States {
 		state := strings.ToUpper(strings.ReplaceAll(word, "-", "_"))
 		if !slices.Contains(descriptor.StateNames(), state) {
@@ -182,16 +211,88 @@ func (f *Fds) resolve(by bool) error {
 }
 
 func (t *tool) showFds(ctx context.Context, f *Fds) error {
-	tables, err := t.openTables(ctx, &f.Holders, descriptor.Options{})
+	tables, err := t.openTables(ctx, &f.Holders, descriptor.Options{Births: f.Duration > 0})
 	if err != nil {
 		return err
 	}
 	defer tables.close()
-	s, err := tables.snapshot()
+	if f.Duration == 0 {
+		s, err := tables.snapshot()
+		if err != nil {
+			return err
+		}
+		return t.writeFds(s, f)
+	}
+	t.noteMisses(tables)
+	s, err := tables.after(ctx, time.Duration(f.Duration), string(f.ReadyFile))
 	if err != nil {
 		return err
 	}
+	t.noteLost(tables)
 	return t.writeFds(s, f)
+}
+
+// pruneInterval is how often room is made for what is opened.
+const pruneInterval = 10 * time.Second
+
+// after returns a snapshot with dates, when the time is over or a signal comes.
+func (t *tables) after(ctx context.Context, d time.Duration, readyFile string) (*descriptor.Snapshot, error) {
+	ctx, stop := untilSignal(ctx)
+	defer stop()
+	ctx, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	first, err := t.kernel.Snapshot()
+	if err != nil {
+		return nil, err
+	}
+	ages := descriptor.NewAges(first)
+	if err := createReadyFile(readyFile); err != nil {
+		return nil, err
+	}
+	tick := time.NewTicker(pruneInterval)
+	defer tick.Stop()
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case <-tick.C:
+			s, err := t.kernel.Snapshot()
+			if err == nil {
+				err = t.kernel.Prune(s)
+			}
+			if err != nil {
+				return nil, err
+			}
+		}
+	}
+	s, err := t.snapshot()
+	if err == nil {
+		s.Date(ages)
+	}
+	return s, err
+}
+
+func createReadyFile(path string) error {
+	if path == "" {
+		return nil
+	}
+	if err := os.WriteFile(path, nil, 0o644); err != nil {
+		return fmt.Errorf("create the ready file: %w", err)
+	}
+	return nil
+}
+
+// noteLost says how many births found no room.
+func (t *tool) noteLost(tables *tables) {
+	if lost, err := tables.kernel.Lost(); err == nil && lost > 0 {
+		fmt.Fprintf(t.stderr, "copenclose: there was no room to note how %d descriptors were made: --table-size makes more\n", lost)
+	}
+}
+
+// noteMisses says so where births can be missed.
+func (t *tool) noteMisses(tables *tables) {
+	if tables.kernel.Misses() {
+		fmt.Fprintln(t.stderr, "copenclose: this kernel can hide calls from us: more of what made descriptors is unknown")
+	}
 }
 
 func (t *tool) writeFds(s *descriptor.Snapshot, f *Fds) error {

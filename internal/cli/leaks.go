@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"time"
 
@@ -53,7 +52,7 @@ type Leaks struct {
 
 // leaksCommand returns the subcommand that shows which descriptors become more.
 func (t *tool) leaksCommand() *cli.Command {
-	l := Leaks{Format: option.NewChoice(output.Table, output.JSON)}
+	l := Leaks{Holders: newHolders(), Format: option.NewChoice(output.Table, output.JSON)}
 	return &cli.Command{
 		Name:        "leaks",
 		Usage:       "show which descriptors leak",
@@ -114,9 +113,7 @@ func (t *tool) showLeaks(ctx context.Context, l *Leaks) error {
 		return err
 	}
 	defer tables.close()
-	if tables.kernel.Misses() {
-		fmt.Fprintln(t.stderr, "copenclose: this kernel can hide calls from us: more of what made descriptors is unknown")
-	}
+	t.noteMisses(tables)
 	ctx, stop := untilSignal(ctx)
 	defer stop()
 	look := &looker{tool: t, leaks: l, tables: tables, watch: descriptor.NewWatch(l.filter(), program != nil || l.Duration > 0)}
@@ -177,9 +174,9 @@ func (k *looker) look(ctx context.Context, eachTime bool) error {
 		if err := k.add(); err != nil {
 			return err
 		}
-		if path := string(k.leaks.ReadyFile); n == 0 && path != "" {
-			if err := os.WriteFile(path, nil, 0o644); err != nil {
-				return fmt.Errorf("create the ready file: %w", err)
+		if n == 0 {
+			if err := createReadyFile(string(k.leaks.ReadyFile)); err != nil {
+				return err
 			}
 		}
 		if eachTime && n > 0 {
@@ -233,9 +230,7 @@ func (k *looker) report() error {
 			k.growing++
 		}
 	}
-	if lost, err := k.tables.kernel.Lost(); err == nil && lost > 0 {
-		fmt.Fprintf(k.tool.stderr, "copenclose: there was no room to note how %d descriptors were made\n", lost)
-	}
+	k.tool.noteLost(k.tables)
 	if k.leaks.Format.Word == string(output.JSON) {
 		return descriptor.WriteSuspectsJSON(out, time.Now(), suspects, k.leaks.All)
 	}

@@ -214,6 +214,10 @@ func TestFdsRefuses(t *testing.T) {
 		{[]string{"fds", "-l", "--by", "target"}, "copenclose: --list and --by exclude each other\n"},
 		{[]string{"fds", "--state", "gone"}, "copenclose: --state gone: not one of established, "},
 		{[]string{"fds", "x"}, "copenclose: unexpected word"},
+		{[]string{"fds", "--older", "1m"}, "copenclose: --older 1m0s needs a --duration as long: "},
+		{[]string{"fds", "--older", "1m", "-d", "30s"}, "copenclose: --older 1m0s needs a --duration as long: "},
+		{[]string{"fds", "--ready-file", "/x"}, "copenclose: --ready-file needs --duration\n"},
+		{[]string{"leaks", "--attach", "fentry"}, "copenclose: --attach"},
 		{[]string{"fds", "--", "true"}, "copenclose: fds runs no command"},
 	} {
 		if r := run(t, nil, c.args...); r.status != exitUsage || !strings.HasPrefix(r.stderr, c.want) || r.stdout != "" {

@@ -8,6 +8,7 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/copenclose/copenclose/internal/selection"
 	"github.com/copenclose/copenclose/internal/stream"
@@ -29,11 +30,12 @@ type Filter struct {
 	Paths     selection.List[string] // beginnings
 	Deleted   bool
 	Inherited bool
+	Older     time.Duration // in a snapshot that has dates: surely
 }
 
 // ofDescriptors reports whether the filter looks at descriptors.
 func (f *Filter) ofDescriptors() bool {
-	return len(f.Kinds)+len(f.States)+f.Paths.Len() > 0 || f.Deleted || f.Inherited
+	return len(f.Kinds)+len(f.States)+f.Paths.Len() > 0 || f.Deleted || f.Inherited || f.Older > 0
 }
 
 func (f *Filter) table(t *Table) bool {
@@ -64,7 +66,7 @@ func (t *Table) matchesName(name string) int {
 	return 0
 }
 
-func (f *Filter) descriptor(d *Descriptor) bool {
+func (f *Filter) descriptor(s *Snapshot, d *Descriptor) bool {
 	switch {
 	case len(f.Kinds) > 0 && !slices.ContainsFunc(f.Kinds, d.IsKind):
 		return false
@@ -74,7 +76,7 @@ func (f *Filter) descriptor(d *Descriptor) bool {
 		return false
 	case f.Deleted && !d.IsDeleted:
 		return false
-	case f.Inherited && !d.isInherited():
+	case f.Inherited && !d.isInherited(), f.Older > 0 && !d.isOlder(s, f.Older):
 		return false
 	}
 	return true
@@ -130,7 +132,7 @@ func (s *Snapshot) holdings(f *Filter) (holdings []*Holding) {
 		if f.ofDescriptors() {
 			h.Matching = nil
 			for _, d := range t.Descriptors {
-				if f.descriptor(d) {
+				if f.descriptor(s, d) {
 					h.Matching = append(h.Matching, d)
 				}
 			}

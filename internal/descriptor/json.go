@@ -235,6 +235,29 @@ type descriptorJSON struct {
 	PeerPID    uint32       `json:"peer_pid,omitempty"` // who connected or listened; unix(7) SO_PEERCRED
 	Other      *holderJSON  `json:"other_end,omitempty"`
 	Shared     []holderJSON `json:"shared_with,omitempty"`
+	How        string       `json:"how,omitempty"`
+	Age        *int64       `json:"age_ns,omitempty"`
+	AgeIs      string       `json:"age_is,omitempty"`
+	OpenedBy   *openerJSON  `json:"opened_by,omitempty"`
+}
+
+// openerJSON is who opened a file.
+type openerJSON struct {
+	PID  uint32 `json:"pid"`
+	FD   uint32 `json:"fd"`
+	Call string `json:"call"`
+	Age  int64  `json:"age_ns"` // of the file
+}
+
+var boundNames = map[Bound]string{Exactly: "exact", AtLeast: "at least", AtMost: "at most"}
+
+// addOrigin adds how and when the descriptor was made.
+func (j *descriptorJSON) addOrigin(s *Snapshot, d *Descriptor) {
+	age := int64(d.age(s))
+	j.How, j.Age, j.AgeIs = d.origin.How, &age, boundNames[d.origin.Age]
+	if pid, fd, call, known := d.opener(); known {
+		j.OpenedBy = &openerJSON{pid, fd, call, int64(s.Time - min(s.Time, d.FileTime))}
+	}
 }
 
 // sharedMax is how many holders of the same file are written.
@@ -248,7 +271,11 @@ func WriteDescriptorsJSON(out io.Writer, s *Snapshot, holdings []*Holding) error
 		for _, h := range holdings {
 			process := processOf(h.Table)
 			for _, d := range h.Matching {
-				if err := encode(d.json(process, others.Of(d))); err != nil {
+				j := d.json(process, others.Of(d))
+				if s.isDated {
+					j.addOrigin(s, d)
+				}
+				if err := encode(j); err != nil {
 					return err
 				}
 			}

@@ -30,9 +30,12 @@ type Kernel struct {
 
 // Options says what is loaded.
 type Options struct {
-	Births  bool        // note when and how descriptors are made from now on
-	Closes  bool        // with Births: count how long those lived that are closed
-	Verbose *log.Logger // for libbpf's words
+	Births bool // note when and how descriptors are made from now on
+	Closes bool // with Births: count how long those lived that are closed
+	// BirthsMax is how many births there is room for; 0 for what the program says.
+	BirthsMax uint64
+	Attach    tracer.AttachMode // AutoAttach, Tracepoint or PerfTracepoint
+	Verbose   *log.Logger       // for libbpf's words
 }
 
 // Open loads the programs, and notes births from when it returns.
@@ -56,7 +59,7 @@ func (k *Kernel) load() error {
 	if err := k.module.InitGlobalVariable(bpf.BirthsVariable, k.options.Births); err != nil {
 		return err
 	}
-	mode, misses, err := tracer.TracepointMode()
+	mode, misses, err := tracer.TracepointMode(k.options.Attach)
 	if err != nil {
 		return err
 	}
@@ -144,7 +147,11 @@ func (k *Kernel) chooseMaps() error {
 		switch name := m.Name(); {
 		case name == bpf.SlotsMap:
 			err = m.SetMaxEntries(1)
-		case k.options.Births && (name == bpf.BirthsMap || name == bpf.MadeMap):
+		case k.options.Births && name == bpf.BirthsMap:
+			if k.options.BirthsMax > 0 {
+				err = m.SetMaxEntries(uint32(k.options.BirthsMax))
+			}
+		case k.options.Births && name == bpf.MadeMap:
 		case !strings.Contains(name, "."): // others are sections, like .rodata
 			err = m.SetAutocreate(false)
 		}

@@ -70,7 +70,8 @@ func (k *Kernel) Made(s *Snapshot) (map[bpf.Maker]bpf.Made, error) {
 	return made, nil
 }
 
-// Prune forgets births of what was closed before s was taken, so that there is room.
+// Prune forgets births of what was closed before s was taken, once half of the room is
+// taken.
 func (k *Kernel) Prune(s *Snapshot) error {
 	m, err := k.module.GetMap(bpf.BirthsMap)
 	if err != nil {
@@ -82,15 +83,50 @@ func (k *Kernel) Prune(s *Snapshot) error {
 		open[bpf.BirthKey{Address: d.DescriptorRow.Table, FD: d.FD}] = true
 	}
 	var closed []bpf.BirthKey
+	all := 0
 	err = entries(m, func(key *bpf.BirthKey, birth *bpf.Birth) {
-		if birth.Time < s.Time && !open[*key] {
+		if all++; birth.Time < s.Time && !open[*key] {
 			closed = append(closed, *key)
 		}
 	})
-	for _, key := range closed {
-		_ = m.DeleteKey(unsafe.Pointer(&key))
+	if err != nil || uint32(all) < m.MaxEntries()/2 {
+		return err
 	}
-	return err
+	for i := range closed {
+		if err := forget(m, &closed[i], s.Time); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// errNotSupported is ENOTSUPP of the kernel, which no program should see.
+const errNotSupported = unix.Errno(524)
+
+// forget removes a birth, unless its address was taken for another one since: that is put
+// back, unless yet another one is there already. No snapshot is taken meanwhile. Hash
+// maps have this call from 5.14 on (3e87f192b405, "bpf: Add lookup_and_delete_elem
+// support to hashtab"); before, what is taken between the two calls is unknown.
+func forget(m *libbpfgo.BPFMap, key *bpf.BirthKey, before uint64) error {
+	var birth bpf.Birth
+	at, value := unsafe.Pointer(key), unsafe.Pointer(&birth)
+	err := m.LookupAndDeleteElem(at, value, uint64(unsafe.Sizeof(birth)), libbpfgo.MapFlagUpdateAny)
+	switch {
+	case errors.Is(err, unix.ENOENT):
+		return nil
+	case errors.Is(err, errNotSupported):
+		now, err := m.GetValue(at)
+		if err == nil && (*bpf.Birth)(unsafe.Pointer(&now[0])).Time < before {
+			_ = m.DeleteKey(at) // gone already
+		}
+		return nil
+	case err != nil:
+		return fmt.Errorf("remove from the map %s: %w", m.Name(), err)
+	}
+	if birth.Time >= before {
+		_ = m.UpdateValueFlags(at, value, libbpfgo.MapFlagUpdateNoExist) // newer is there
+	}
+	return nil
 }
 
 // Lost returns how many births found no room.

@@ -3,7 +3,11 @@
 
 package descriptor
 
-import "github.com/copenclose/copenclose/bpf"
+import (
+	"time"
+
+	"github.com/copenclose/copenclose/bpf"
+)
 
 // How a descriptor can have been made, where it was by no call that was seen.
 const (
@@ -47,6 +51,59 @@ func (d *Descriptor) Origin(began uint64, wasThere bool) Origin {
 		return Origin{How: Unknown, Since: d.Started, Age: AtMost}
 	}
 	return Origin{How: Unknown, Since: began, Age: AtMost}
+}
+
+// Ages knows what was open when births began to be noted.
+type Ages struct {
+	began uint64
+	first map[identity]bool
+}
+
+// NewAges returns the Ages that the first snapshot after Open gives.
+func NewAges(first *Snapshot) *Ages {
+	a := &Ages{first.Time, make(map[identity]bool)}
+	for d := range first.All() {
+		a.first[d.identity()] = true
+	}
+	return a
+}
+
+func (d *Descriptor) identity() identity { return identity{d.DescriptorRow.Table, d.File, d.FD} }
+
+// Date notes in a later snapshot how and when its descriptors were made.
+func (s *Snapshot) Date(a *Ages) {
+	s.isDated = true
+	for d := range s.All() {
+		d.origin = d.Origin(a.began, a.first[d.identity()])
+	}
+}
+
+// age returns how long the descriptor has been open, in a snapshot that has dates.
+func (d *Descriptor) age(s *Snapshot) time.Duration {
+	return time.Duration(s.Time - min(s.Time, d.origin.Since))
+}
+
+// isOlder reports whether the descriptor has surely been open for a time.
+func (d *Descriptor) isOlder(s *Snapshot, than time.Duration) bool {
+	return d.origin.Age != AtMost && d.age(s) >= than
+}
+
+// opener returns who opened the file, where that is known.
+func (d *Descriptor) opener() (pid, fd uint32, call string, known bool) {
+	if d.FileTime == 0 {
+		return 0, 0, "", false
+	}
+	return d.OpenerPID, d.OpenerFD, creator(d.FileCreator), true
+}
+
+// openedElsewhere returns in words who opened the file, unless it was the descriptor's
+// own call.
+func (d *Descriptor) openedElsewhere() string {
+	pid, fd, call, known := d.opener()
+	if !known || d.OpenerTable == d.DescriptorRow.Table && fd == d.FD && d.Time == 0 {
+		return ""
+	}
+	return number(pid) + " fd " + number(fd) + " " + call
 }
 
 // creator returns the name of a call, of which n is 1 and its index.

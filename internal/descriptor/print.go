@@ -205,7 +205,7 @@ func WriteTargets(out io.Writer, groups []*Group) error {
 
 // WriteDescriptors writes a table with a row for each descriptor.
 func WriteDescriptors(out io.Writer, s *Snapshot, holdings []*Holding) error {
-	t := newTable("CONTAINER", "PID", "COMM", ">FD", "MODE", "CLOEXEC", "KIND", "?STATE", "?>HELD", "?SHARED WITH", "?OTHER END", "TARGET")
+	t := newTable("CONTAINER", "PID", "COMM", ">FD", "MODE", "CLOEXEC", "KIND", "?STATE", "?>AGE", "?HOW", "?OPENED BY", "?>HELD", "?SHARED WITH", "?OTHER END", "TARGET")
 	s.join()
 	others := s.OtherEnds()
 	for _, h := range holdings {
@@ -215,7 +215,11 @@ func WriteDescriptors(out io.Writer, s *Snapshot, holdings []*Holding) error {
 			if d.IsCloexec {
 				cloexec = "yes"
 			}
-			t.add(container, pid, comm, number(d.FD), d.Access(), cloexec, d.Kind(), d.State(), size(d.Held),
+			age := ""
+			if s.isDated {
+				age = string(d.origin.Age) + roughly(d.age(s))
+			}
+			t.add(container, pid, comm, number(d.FD), d.Access(), cloexec, d.Kind(), d.State(), age, d.origin.How, d.openedElsewhere(), size(d.Held),
 				sharedWith(d), otherEnd(others.Of(d)), d.Target())
 		}
 	}

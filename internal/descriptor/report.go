@@ -144,7 +144,7 @@ func (s *Suspect) json(at time.Time) *suspectJSON {
 	}
 	if s.Oldest != nil {
 		j.Oldest = int64(s.Age)
-		j.Bound = map[Bound]string{Exactly: "exact", AtLeast: "at least", AtMost: "at most"}[s.AgeBound]
+		j.Bound = boundNames[s.AgeBound]
 	}
 	return j
 }

@@ -19,6 +19,7 @@ type Snapshot struct {
 	byAddress map[uint64]*Table
 	last      *Table // to which the row before belongs
 	isJoined  bool
+	isDated   bool // its descriptors have an origin
 }
 
 // A Table is what the descriptors of a process are in. Threads share it, unless they
@@ -43,6 +44,7 @@ type Descriptor struct {
 
 	shared []*Descriptor // of the same open file, this one among them; set by join
 	kind   string
+	origin Origin // set by Date
 }
 
 func newSnapshot(now uint64) *Snapshot {

@@ -82,7 +82,7 @@ func (w *Watch) Add(s *Snapshot, made map[bpf.Maker]bpf.Made) {
 		p := w.process(h.Table, made)
 		seen[p] = true
 		for _, d := range h.Matching {
-			id := identity{d.DescriptorRow.Table, d.File, d.FD}
+			id := d.identity()
 			if isFirst {
 				w.first[id] = true
 			}

@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/copenclose/copenclose/bpf"
+	"github.com/copenclose/copenclose/internal/selection"
 )
 
 func TestJudge(t *testing.T) {
@@ -182,6 +184,33 @@ func TestWatchFull(t *testing.T) {
 	}
 	if suspects[1].Verdict != Steady {
 		t.Errorf("more than one thing is full: %+v", suspects[1])
+	}
+}
+
+// A snapshot with dates has ages, and of what is surely older a filter lets pass no more.
+func TestDate(t *testing.T) {
+	first := leaky(t, 0, 1)
+	s := leaky(t, 10*time.Second, 4)
+	s.Date(NewAges(first))
+	var b bytes.Buffer
+	if err := WriteDescriptors(&b, s, s.Select(&Filter{PIDs: selection.Of[uint32](100)})); err != nil {
+		t.Fatal(err)
+	}
+	checkText(t, b.String(), `
+CONTAINER  PID  COMM  FD  MODE  CLOEXEC  KIND  STATE         AGE  HOW     TARGET
+shop/api   100  node  10  r     no       tcp   CLOSE_WAIT  >10 s  before  10.0.0.2:4000->10.0.0.7:5432
+shop/api   100  node  11  r     no       tcp   CLOSE_WAIT    9 s  socket  10.0.0.2:4001->10.0.0.7:5432
+shop/api   100  node  12  r     no       tcp   CLOSE_WAIT    8 s  socket  10.0.0.2:4002->10.0.0.7:5432
+shop/api   100  node  13  r     no       tcp   CLOSE_WAIT    7 s  socket  10.0.0.2:4003->10.0.0.7:5432
+shop/api   100  node   1  r     no       file  -           >10 s  before  /log
+`)
+	b.Reset()
+	if err := WriteDescriptorsJSON(&b, s, s.Select(&Filter{PIDs: selection.Of[uint32](100), Kinds: []string{"tcp"}, Older: 9 * time.Second})); err != nil {
+		t.Fatal(err)
+	}
+	if text := b.String(); strings.Count(text, "\n") != 2 || !strings.Contains(text, `"how":"before","age_ns":10000000000,"age_is":"at least"}`) ||
+		!strings.Contains(text, `"how":"socket","age_ns":9000000000,"age_is":"exact","opened_by":{"pid":0,"fd":11,"call":"socket","age_ns":9000000000}}`) {
+		t.Errorf("not two that are older than 9 s: %s", text)
 	}
 }
 

@@ -81,14 +81,14 @@ func chooseModes(asked AttachMode, k kernel, lockedDown func() bool) ([]modeOnKe
 	return append(exact, rest...), nil
 }
 
-// TracepointMode returns which of Tracepoint and PerfTracepoint to take on this kernel,
-// and whether even that can miss calls.
-func TracepointMode() (mode AttachMode, misses bool, err error) {
+// TracepointMode returns which of Tracepoint and PerfTracepoint to take on this kernel
+// where asked is AutoAttach, and whether even that can miss calls.
+func TracepointMode(asked AttachMode) (mode AttachMode, misses bool, err error) {
 	k, err := checkKernel()
 	if err != nil {
 		return "", false, err
 	}
-	chosen, err := chooseModes(AutoAttach, k, func() bool { return true })
+	chosen, err := chooseModes(asked, k, func() bool { return true })
 	if err != nil {
 		return "", false, err
 	}

@@ -164,7 +164,7 @@ static void hold_sockets(const char *dir)
 }
 
 /* Waits for the end of standard input, while others look. */
-static void *wait_for_end(void *unused)
+void *wait_for_end(void *unused)
 {
 	char byte;
 

@@ -249,7 +249,7 @@ static void usage(void)
 		"       sockets | connects | seccomp | (details | signals | closes | paths "
 		"| holds |\n"
 		"       holds-without-leader) DIR | holds-many N |\n"
-		"       leaks (sockets | dup | nothing) MILLISECONDS\n");
+		"       leaks (sockets | dup | nothing) MILLISECONDS | births DIR SEED ROUNDS\n");
 	exit(2);
 }
 
@@ -286,6 +286,8 @@ int main(int argc, char **argv)
 		hang(atoi(argv[2]), atoi(argv[3]));
 	} else if (!strcmp(what, "holds-many") && argc > 2) {
 		holds_many(atoi(argv[2]));
+	} else if (!strcmp(what, "births") && argc > 4) {
+		births(argv[2], atoi(argv[3]), atol(argv[4]));
 	} else if (!strcmp(what, "leaks") && argc > 3) {
 		leaks(argv[2], atoi(argv[3]));
 	} else if (!strcmp(what, "busy")) {

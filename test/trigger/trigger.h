@@ -85,6 +85,8 @@ void gone_paths(const char *dir);
 void holds(const char *dir);
 void holds_without_leader(const char *dir);
 void holds_many(int n);
+void *wait_for_end(void *unused);
+void births(const char *dir, unsigned int seed, long rounds);
 void leaks(const char *kind, int milliseconds);
 void hang(int threads, int milliseconds);
 
