@@ -45,7 +45,7 @@ type release struct {
 
 // preemptible are the tests of what goes wrong where a kernel preempts programs:
 // calls that are missed, or mixed up.
-const preemptible = "^Test(Calls|Programs|FilteredPrograms|CountsToTheLast|CountsACrowd|LoadsWhatIsNeeded|Details)$"
+const preemptible = "^Test(Calls|Programs|FilteredPrograms|CountsToTheLast|CountsACrowd|LoadsWhatIsNeeded|Details|Births)$"
 
 var releases = []release{
 	{name: "5.10", suite: "bullseye", auto: "fentry", attaches: "fentry tracepoint"},
