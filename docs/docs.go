@@ -10,3 +10,13 @@ import _ "embed"
 //
 //go:embed event.schema.json
 var EventSchema []byte
+
+// FdsSchema is that of a line of copenclose fds -o json.
+//
+//go:embed fds.schema.json
+var FdsSchema []byte
+
+// LeaksSchema is that of a line of copenclose leaks -o json.
+//
+//go:embed leaks.schema.json
+var LeaksSchema []byte

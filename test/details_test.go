@@ -34,15 +34,21 @@ func realTempDir(t *testing.T) string {
 // validate checks lines against the schema.
 func validate(t *testing.T, lines string) {
 	t.Helper()
-	document, err := jsonschema.UnmarshalJSON(bytes.NewReader(docs.EventSchema))
+	validateAs(t, docs.EventSchema, lines)
+}
+
+// validateAs checks each line against a JSON schema.
+func validateAs(t *testing.T, text []byte, lines string) {
+	t.Helper()
+	document, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
 	if err != nil {
 		t.Fatal(err)
 	}
 	compiler := jsonschema.NewCompiler()
-	if err := compiler.AddResource("event.schema.json", document); err != nil {
+	if err := compiler.AddResource("schema.json", document); err != nil {
 		t.Fatal(err)
 	}
-	schema, err := compiler.Compile("event.schema.json")
+	schema, err := compiler.Compile("schema.json")
 	if err != nil {
 		t.Fatal(err)
 	}

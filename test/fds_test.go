@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/copenclose/copenclose/docs"
 )
 
 // What copenclose fds says is open, beside what a program says that it holds.
@@ -32,6 +34,7 @@ func fds(t *testing.T, args ...string) []event {
 	if err != nil {
 		t.Fatalf("copenclose fds %v: %v", args, err)
 	}
+	validateAs(t, docs.FdsSchema, string(out))
 	return parseLines(t, string(out))
 }
 

@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/copenclose/copenclose/docs"
 )
 
 // What copenclose leaks says of programs that leak, and of one that does not.
@@ -25,6 +27,7 @@ func leaks(t *testing.T, args ...string) (lines []event, status int) {
 	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
 		t.Fatalf("copenclose leaks %v: %v", args, err)
 	}
+	validateAs(t, docs.LeaksSchema, string(out))
 	return parseLines(t, string(out)), cmd.ProcessState.ExitCode()
 }
 

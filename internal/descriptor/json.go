@@ -16,7 +16,7 @@ import (
 )
 
 // The keys are those of the events in docs/event.schema.json wherever both have the
-// same thing. Bytes that are not valid UTF-8 are in a key with _base64 at its end.
+// same thing; docs/fds.schema.json and docs/leaks.schema.json have all of them. Bytes that are not valid UTF-8 are in a key with _base64 at its end.
 
 type containerJSON struct {
 	ID        string `json:"id"`
@@ -46,7 +46,7 @@ func text(b []byte) (string, []byte) {
 
 type processJSON struct {
 	PID        uint32         `json:"pid"`
-	TID        uint32         `json:"tid,omitempty"` // of a thread with a table of its own
+	TID        uint32         `json:"tid,omitempty"` // whose table it is, if not the first one's
 	PPID       uint32         `json:"ppid"`
 	UID        uint32         `json:"uid"`
 	Comm       string         `json:"comm,omitempty"`
@@ -62,6 +62,9 @@ func processOf(t *Table) processJSON {
 		Container: containerOf(t.Container), Unknown: !t.IsKnown,
 	}
 	p.Comm, p.CommBase64 = text(t.Comm())
+	if t.TID != t.PID {
+		p.TID = t.TID
+	}
 	return p
 }
 
