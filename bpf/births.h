@@ -34,8 +34,7 @@ struct {
 
 static const struct made nothing_made;
 
-/* Records that found no room. */
-__u64 births_lost SEC(".data.lost");
+struct birth_counts birth_counts SEC(".data.births");
 
 /* 1 + enum creator by number, as in call.h. */
 #define CREATOR_OF_NR_64(name, how, ...) AT(NR_64(__VA_ARGS__)) = 1 + MADE_BY_##name,
@@ -120,8 +119,9 @@ static __always_inline void note_birth(const struct call *call, __u32 creator, _
 	if (bpf_map_update_elem(&births, &key, &birth, BPF_ANY)) {
 		/* Better nothing than what was there before. */
 		bpf_map_delete_elem(&births, &key);
-		__sync_fetch_and_add(&births_lost, 1);
+		__sync_fetch_and_add(&birth_counts.lost, 1);
 	}
+	__sync_fetch_and_add(&birth_counts.noted, 1);
 	count_made(call, creator);
 }
 

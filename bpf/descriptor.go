@@ -18,7 +18,7 @@ const (
 const (
 	BirthsMap      = "births"
 	MadeMap        = "made"
-	LostMap        = ".data.lost"
+	CountsMap      = ".data.births"
 	BirthsVariable = "has_births"
 )
 
@@ -50,6 +50,12 @@ type Birth struct {
 	FD       uint32
 	Creator  uint32 // index into Creators
 	_        uint32
+}
+
+// BirthCounts is struct birth_counts of descriptor.h, the value of CountsMap.
+type BirthCounts struct {
+	Noted uint64
+	Lost  uint64 // of these, those that found no room
 }
 
 // Maker is struct maker of descriptor.h, a key of MadeMap.

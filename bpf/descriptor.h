@@ -74,6 +74,11 @@ struct birth {
 	__u32 reserved;
 };
 
+struct birth_counts {
+	__u64 noted;
+	__u64 lost; /* of these, those that found no room */
+};
+
 /* A key of the map made. */
 struct maker {
 	__u32 pid;

@@ -22,6 +22,7 @@ func TestDescriptorMatchesObject(t *testing.T) {
 	viewMatches(t, spec, "descriptor", Descriptor{})
 	viewMatches(t, spec, "birth_key", BirthKey{})
 	viewMatches(t, spec, "birth", Birth{})
+	viewMatches(t, spec, "birth_counts", BirthCounts{})
 	viewMatches(t, spec, "maker", Maker{})
 	viewMatches(t, spec, "made", Made{})
 	var creators *btf.Enum

@@ -76,7 +76,8 @@ func compareBirths(t *testing.T, said, rows []event) {
 	var meet event
 	narrow := math.Inf(1)
 	for _, s := range said {
-		if took := s["_to"].(float64) - s["_from"].(float64); s["how"] != "inherited" && took < narrow {
+		row := byKey[slotKey{s.number("pid"), s.number("fd")}]
+		if took := s["_to"].(float64) - s["_from"].(float64); s["how"] != "inherited" && row["how"] == s["how"] && took < narrow {
 			meet, narrow = s, took
 		}
 	}

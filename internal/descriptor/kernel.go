@@ -26,6 +26,8 @@ type Kernel struct {
 	rows    *libbpfgo.BPFLink
 	perfFDs []int // that keep a program attached
 	misses  bool
+
+	notedAtPrune, kept uint64 // births: noted before the last Prune, and left by it
 }
 
 // Options says what is loaded.

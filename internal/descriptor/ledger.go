@@ -4,9 +4,10 @@
 package descriptor
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
+	"runtime"
+	"slices"
 	"unsafe"
 
 	"github.com/aquasecurity/libbpfgo"
@@ -25,7 +26,12 @@ func entries[K, V any](m *libbpfgo.BPFMap, visit func(*K, *V)) error {
 	var start, next [64]byte // opaque to us: where the kernel goes on
 	from := unsafe.Pointer(nil)
 	for {
-		values, n, err := m.GetValueBatch(unsafe.Pointer(&keys[0]), from, unsafe.Pointer(&next[0]), batchSize)
+		var values [][]byte
+		var n uint32
+		err := unpreempted(func() (err error) {
+			values, n, err = m.GetValueBatch(unsafe.Pointer(&keys[0]), from, unsafe.Pointer(&next[0]), batchSize)
+			return err
+		})
 		if err != nil && !errors.Is(err, unix.ENOENT) {
 			return fmt.Errorf("read the map %s: %w", m.Name(), err)
 		}
@@ -70,13 +76,22 @@ func (k *Kernel) Made(s *Snapshot) (map[bpf.Maker]bpf.Made, error) {
 	return made, nil
 }
 
-// Prune forgets births of what was closed before s was taken, once half of the room is
-// taken.
+// Prune forgets births of what was closed before s was taken, once half of the room can
+// be taken.
 func (k *Kernel) Prune(s *Snapshot) error {
 	m, err := k.module.GetMap(bpf.BirthsMap)
 	if err != nil {
 		return err
 	}
+	counts, err := k.counts()
+	if err != nil {
+		return err
+	}
+	room := uint64(m.MaxEntries())
+	if since := counts.Noted - k.notedAtPrune; k.kept+since < room/2 || since < room/8 {
+		return nil
+	}
+	k.notedAtPrune = counts.Noted
 	open := make(map[bpf.BirthKey]bool)
 	for d := range s.All() {
 		open[bpf.BirthKey{Address: d.File, FD: bpf.BirthOfFile}] = true
@@ -89,11 +104,12 @@ func (k *Kernel) Prune(s *Snapshot) error {
 			closed = append(closed, *key)
 		}
 	})
-	if err != nil || uint32(all) < m.MaxEntries()/2 {
+	if err != nil {
 		return err
 	}
-	for i := range closed {
-		if err := forget(m, &closed[i], s.Time); err != nil {
+	k.kept = uint64(all - len(closed))
+	for some := range slices.Chunk(closed, batchSize) {
+		if err := unpreempted(func() error { return forget(m, some, s.Time) }); err != nil {
 			return err
 		}
 	}
@@ -103,42 +119,66 @@ func (k *Kernel) Prune(s *Snapshot) error {
 // errNotSupported is ENOTSUPP of the kernel, which no program should see.
 const errNotSupported = unix.Errno(524)
 
-// forget removes a birth, unless its address was taken for another one since: that is put
+// forget removes births, unless an address was taken for another one since: that is put
 // back, unless yet another one is there already. No snapshot is taken meanwhile. Hash
 // maps have this call from 5.14 on (3e87f192b405, "bpf: Add lookup_and_delete_elem
 // support to hashtab"); before, what is taken between the two calls is unknown.
-func forget(m *libbpfgo.BPFMap, key *bpf.BirthKey, before uint64) error {
-	var birth bpf.Birth
-	at, value := unsafe.Pointer(key), unsafe.Pointer(&birth)
-	err := m.LookupAndDeleteElem(at, value, uint64(unsafe.Sizeof(birth)), libbpfgo.MapFlagUpdateAny)
-	switch {
-	case errors.Is(err, unix.ENOENT):
-		return nil
-	case errors.Is(err, errNotSupported):
-		now, err := m.GetValue(at)
-		if err == nil && (*bpf.Birth)(unsafe.Pointer(&now[0])).Time < before {
-			_ = m.DeleteKey(at) // gone already
+func forget(m *libbpfgo.BPFMap, keys []bpf.BirthKey, before uint64) error {
+	for i := range keys {
+		var birth bpf.Birth
+		at, value := unsafe.Pointer(&keys[i]), unsafe.Pointer(&birth)
+		err := m.LookupAndDeleteElem(at, value, uint64(unsafe.Sizeof(birth)), libbpfgo.MapFlagUpdateAny)
+		switch {
+		case errors.Is(err, unix.ENOENT):
+		case errors.Is(err, errNotSupported):
+			now, err := m.GetValue(at)
+			if err == nil && (*bpf.Birth)(unsafe.Pointer(&now[0])).Time < before {
+				_ = m.DeleteKey(at) // gone already
+			}
+		case err != nil:
+			return fmt.Errorf("remove from the map %s: %w", m.Name(), err)
+		case birth.Time >= before:
+			_ = m.UpdateValueFlags(at, value, libbpfgo.MapFlagUpdateNoExist) // newer is there
 		}
-		return nil
-	case err != nil:
-		return fmt.Errorf("remove from the map %s: %w", m.Name(), err)
-	}
-	if birth.Time >= before {
-		_ = m.UpdateValueFlags(at, value, libbpfgo.MapFlagUpdateNoExist) // newer is there
 	}
 	return nil
 }
 
+// unpreempted runs f where no other program gets this CPU, if it may: while a map is read
+// or changed by a syscall, the kernel skips the programs of perf events on that CPU
+// (bpf_disable_instrumentation), and where it preempts the syscall, that are the calls
+// of whole time slices.
+func unpreempted(f func() error) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	before, err := unix.SchedGetAttr(0, 0)
+	if err != nil {
+		return f()
+	}
+	first := *before
+	first.Policy, first.Priority, first.Nice = unix.SCHED_FIFO, 1, 0
+	if unix.SchedSetAttr(0, &first, 0) != nil {
+		return f()
+	}
+	defer func() { _ = unix.SchedSetAttr(0, before, 0) }()
+	return f()
+}
+
 // Lost returns how many births found no room.
 func (k *Kernel) Lost() (uint64, error) {
-	m, err := k.module.GetMap(bpf.LostMap)
+	counts, err := k.counts()
+	return counts.Lost, err
+}
+
+func (k *Kernel) counts() (counts bpf.BirthCounts, err error) {
+	m, err := k.module.GetMap(bpf.CountsMap)
 	if err != nil {
-		return 0, err
+		return counts, err
 	}
 	var zero uint32
 	value, err := m.GetValue(unsafe.Pointer(&zero))
 	if err != nil {
-		return 0, fmt.Errorf("read the map %s: %w", m.Name(), err)
+		return counts, fmt.Errorf("read the map %s: %w", m.Name(), err)
 	}
-	return binary.NativeEndian.Uint64(value), nil
+	return *(*bpf.BirthCounts)(unsafe.Pointer(&value[0])), nil
 }
