@@ -232,8 +232,8 @@ func (t *tool) showFds(ctx context.Context, f *Fds) error {
 	return t.writeFds(s, f)
 }
 
-// pruneInterval is how often room is made for what is opened.
-const pruneInterval = 10 * time.Second
+// pruneInterval is how often is looked whether there is room for what is opened.
+const pruneInterval = time.Second
 
 // after returns a snapshot with dates, when the time is over or a signal comes.
 func (t *tables) after(ctx context.Context, d time.Duration, readyFile string) (*descriptor.Snapshot, error) {
@@ -255,11 +255,7 @@ func (t *tables) after(ctx context.Context, d time.Duration, readyFile string) (
 		select {
 		case <-ctx.Done():
 		case <-tick.C:
-			s, err := t.kernel.Snapshot()
-			if err == nil {
-				err = t.kernel.Prune(s)
-			}
-			if err != nil {
+			if err := t.prune(); err != nil {
 				return nil, err
 			}
 		}
@@ -269,6 +265,19 @@ func (t *tables) after(ctx context.Context, d time.Duration, readyFile string) (
 		s.Date(ages)
 	}
 	return s, err
+}
+
+// prune makes room for births where it is needed.
+func (t *tables) prune() error {
+	crowded, err := t.kernel.IsCrowded()
+	if err != nil || !crowded {
+		return err
+	}
+	s, err := t.kernel.Snapshot()
+	if err != nil {
+		return err
+	}
+	return t.kernel.Prune(s)
 }
 
 func createReadyFile(path string) error {

@@ -76,9 +76,23 @@ func (k *Kernel) Made(s *Snapshot) (map[bpf.Maker]bpf.Made, error) {
 	return made, nil
 }
 
-// Prune forgets births of what was closed before s was taken, once half of the room can
-// be taken.
+// IsCrowded reports whether half of the room for births can be taken, so that Prune is
+// worth its while.
+func (k *Kernel) IsCrowded() (bool, error) {
+	m, err := k.module.GetMap(bpf.BirthsMap)
+	if err != nil {
+		return false, err
+	}
+	counts, err := k.counts()
+	room, since := uint64(m.MaxEntries()), counts.Noted-k.notedAtPrune
+	return k.kept+since >= room/2 && since >= room/8, err
+}
+
+// Prune forgets births of what was closed before s was taken, where IsCrowded.
 func (k *Kernel) Prune(s *Snapshot) error {
+	if crowded, err := k.IsCrowded(); err != nil || !crowded {
+		return err
+	}
 	m, err := k.module.GetMap(bpf.BirthsMap)
 	if err != nil {
 		return err
@@ -86,10 +100,6 @@ func (k *Kernel) Prune(s *Snapshot) error {
 	counts, err := k.counts()
 	if err != nil {
 		return err
-	}
-	room := uint64(m.MaxEntries())
-	if since := counts.Noted - k.notedAtPrune; k.kept+since < room/2 || since < room/8 {
-		return nil
 	}
 	k.notedAtPrune = counts.Noted
 	open := make(map[bpf.BirthKey]bool)
