@@ -108,15 +108,21 @@ func (k *Kernel) Prune(s *Snapshot) error {
 		open[bpf.BirthKey{Address: d.DescriptorRow.Table, FD: d.FD}] = true
 	}
 	var closed []bpf.BirthKey
+	copied := make(map[uint64]bool) // files that got a descriptor more since s was begun, which s can have missed
 	all := 0
 	err = entries(m, func(key *bpf.BirthKey, birth *bpf.Birth) {
-		if all++; birth.Time < s.Time && !open[*key] {
+		all++
+		switch {
+		case birth.Time >= s.Time && key.FD != bpf.BirthOfFile:
+			copied[birth.Identity] = true
+		case birth.Time < s.Time && !open[*key]:
 			closed = append(closed, *key)
 		}
 	})
 	if err != nil {
 		return err
 	}
+	closed = slices.DeleteFunc(closed, func(key bpf.BirthKey) bool { return key.FD == bpf.BirthOfFile && copied[key.Address] })
 	k.kept = uint64(all - len(closed))
 	for some := range slices.Chunk(closed, batchSize) {
 		if err := unpreempted(func() error { return forget(m, some, s.Time) }); err != nil {
@@ -185,10 +191,14 @@ func (k *Kernel) counts() (counts bpf.BirthCounts, err error) {
 	if err != nil {
 		return counts, err
 	}
-	var zero uint32
-	value, err := m.GetValue(unsafe.Pointer(&zero))
-	if err != nil {
-		return counts, fmt.Errorf("read the map %s: %w", m.Name(), err)
-	}
-	return *(*bpf.BirthCounts)(unsafe.Pointer(&value[0])), nil
+	err = unpreempted(func() error {
+		var zero uint32
+		value, err := m.GetValue(unsafe.Pointer(&zero))
+		if err != nil {
+			return fmt.Errorf("read the map %s: %w", m.Name(), err)
+		}
+		counts = *(*bpf.BirthCounts)(unsafe.Pointer(&value[0]))
+		return nil
+	})
+	return counts, err
 }
