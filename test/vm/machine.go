@@ -4,6 +4,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -22,6 +23,7 @@ import (
 type matrix struct {
 	dir    string // cache of kernels, and logs
 	image  string // root file system, never written to
+	arch   architecture
 	accel  string
 	goTool string
 	limit  time.Duration
@@ -206,19 +208,38 @@ func (m matrix) runScript(r release) string {
 	return script + "\n"
 }
 
-// boot runs a machine until it powers off. The first serial line is the
-// console; the second has the tests' output and nothing else.
+// chooseAccelerator returns the first of QEMU's accelerators that boots a kernel until it
+// has no root file system, or else the last. KVM can be there and not work: nested in
+// another hypervisor it aborts, or stops at an instruction that it cannot emulate.
+func (m matrix) chooseAccelerator(ctx context.Context, accels []string, kernel string) string {
+	for _, accel := range accels[:len(accels)-1] {
+		ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+		args := append(m.arch.qemu[1:len(m.arch.qemu):len(m.arch.qemu)], "-accel", accel, "-m", "512",
+			"-nodefaults", "-no-reboot", "-display", "none", "-kernel", kernel,
+			"-append", "console="+m.arch.console+" panic=-1", "-serial", "stdio")
+		console, err := exec.CommandContext(ctx, m.arch.qemu[0], args...).Output()
+		cancel()
+		if err == nil && bytes.Contains(console, []byte("Kernel panic")) {
+			return accel
+		}
+	}
+	return accels[len(accels)-1]
+}
+
+// boot runs a machine until it powers off. The serial line is the
+// console; the virtual one has the tests' output and nothing else.
 func (m matrix) boot(ctx context.Context, kernel, cmdline, initrd, console, tests string) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, m.limit,
 		fmt.Errorf("the machine ran for more than %s", m.limit))
 	defer cancel()
-	qemu := exec.CommandContext(ctx, "qemu-system-x86_64",
-		"-accel", m.accel, "-cpu", "max", "-smp", "2", "-m", "2048",
+	args := append(m.arch.qemu[1:len(m.arch.qemu):len(m.arch.qemu)], "-accel", m.accel, "-smp", "2", "-m", "2048",
 		"-nodefaults", "-no-reboot", "-display", "none",
 		"-kernel", kernel, "-initrd", initrd,
-		"-append", strings.TrimSpace("console=ttyS0 quiet panic=-1 "+cmdline),
+		"-append", strings.TrimSpace("console="+m.arch.console+" quiet panic=-1 "+cmdline),
 		"-drive", "file="+m.image+",format=raw,if=virtio,snapshot=on,cache=unsafe",
-		"-serial", "file:"+console, "-serial", "file:"+tests)
+		"-serial", "file:"+console,
+		"-device", "virtio-serial-pci", "-chardev", "file,id=tests,path="+tests, "-device", "virtconsole,chardev=tests")
+	qemu := exec.CommandContext(ctx, m.arch.qemu[0], args...)
 	out, err := qemu.CombinedOutput()
 	if ctx.Err() != nil {
 		return context.Cause(ctx)

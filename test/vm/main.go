@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -47,15 +48,44 @@ type release struct {
 // calls that are missed, or mixed up.
 const preemptible = "^Test(Calls|Programs|FilteredPrograms|CountsToTheLast|CountsACrowd|LoadsWhatIsNeeded|Details|Births)$"
 
-var releases = []release{
-	{name: "5.10", suite: "bullseye", auto: "fentry", attaches: "fentry tracepoint"},
-	{name: "6.1", suite: "bookworm", podman: true, auto: "fentry", attaches: "fentry tracepoint perf"},
-	{name: "6.12", suite: "trixie", podman: true, auto: "fentry", attaches: "fentry tracepoint perf"},
-	{name: "7.2", suite: "sid", podman: true, moving: true, auto: "kprobe", attaches: "fentry kprobe tracepoint perf"},
-	{name: "6.12-full", suite: "trixie", cmdline: "preempt=full", tests: preemptible,
-		auto: "tracepoint", attaches: "fentry tracepoint perf"},
-	{name: "7.2-full", suite: "sid", moving: true, cmdline: "preempt=full", tests: preemptible,
-		auto: "kprobe", attaches: "fentry kprobe tracepoint perf"},
+// architecture is what a machine of one kind is made with, and the releases that it
+// boots.
+type architecture struct {
+	qemu     []string
+	console  string
+	releases []release
+}
+
+// onArm64 are the tests of what an architecture has of its own: numbers and registers of
+// calls, both ABIs, ways to attach, and what the programs read of the kernel.
+const onArm64 = "^Test(Calls|Tables|CgroupID|Hostname|IgnoreHost|Details|FullPath|DeepPath|FiltersLetAllThrough|FilteredPrograms|" +
+	"Programs|Follow|Command|Podman|Verifies|LoadsWhatIsNeeded|FdsHolds|Summary)$"
+
+var architectures = map[string]architecture{
+	"x86": {
+		qemu:    []string{"qemu-system-x86_64", "-cpu", "max"},
+		console: "ttyS0",
+		releases: []release{
+			{name: "5.10", suite: "bullseye", auto: "fentry", attaches: "fentry tracepoint"},
+			{name: "6.1", suite: "bookworm", podman: true, auto: "fentry", attaches: "fentry tracepoint perf"},
+			{name: "6.12", suite: "trixie", podman: true, auto: "fentry", attaches: "fentry tracepoint perf"},
+			{name: "7.2", suite: "sid", podman: true, moving: true, auto: "kprobe", attaches: "fentry kprobe tracepoint perf"},
+			{name: "6.12-full", suite: "trixie", cmdline: "preempt=full", tests: preemptible,
+				auto: "tracepoint", attaches: "fentry tracepoint perf"},
+			{name: "7.2-full", suite: "sid", moving: true, cmdline: "preempt=full", tests: preemptible,
+				auto: "kprobe", attaches: "fentry kprobe tracepoint perf"},
+		},
+	},
+	"arm64": {
+		// Pointers are signed by what emulation does fast, not by QARMA.
+		qemu:    []string{"qemu-system-aarch64", "-machine", "virt", "-cpu", "max,pauth-impdef=on"},
+		console: "ttyAMA0",
+		releases: []release{
+			// fentry came to arm64 with 6.4; before, the kernel answers 524, ENOTSUPP.
+			{name: "6.1", suite: "bookworm", podman: true, tests: onArm64, auto: "tracepoint", attaches: "tracepoint perf"},
+			{name: "6.12", suite: "trixie", podman: true, tests: onArm64, auto: "fentry", attaches: "fentry tracepoint perf"},
+		},
+	},
 }
 
 // line is the line of kernels, as in 6.12, without how it is booted.
@@ -66,11 +96,12 @@ func (r release) line() string {
 
 func main() {
 	var m matrix
-	kernels := flag.String("kernels", "5.10 6.1 6.12 7.2 6.12-full 7.2-full", "kernels to boot, separated by spaces")
+	arch := flag.String("arch", "x86", "architecture of the machines, x86 or arm64")
+	kernels := flag.String("kernels", "", "kernels to boot, separated by spaces; all where it is empty")
 	jobs := flag.Int("jobs", 2, "virtual machines that run at once")
 	flag.StringVar(&m.dir, "dir", "build/vm", "where kernels and logs are kept")
 	flag.StringVar(&m.image, "image", "", "ext4 image with the root file system")
-	flag.StringVar(&m.accel, "accel", "tcg,thread=single", "QEMU's accelerator")
+	accel := flag.String("accel", "kvm tcg,thread=single", "QEMU's accelerators, of which the first that boots a kernel is taken")
 	flag.StringVar(&m.goTool, "go", "go", "the go command")
 	flag.DurationVar(&m.limit, "timeout", 20*time.Minute, "longest time a virtual machine may run")
 	flag.Parse()
@@ -79,10 +110,17 @@ func main() {
 		m.files, m.args = m.files[:i], m.files[i+1:]
 	}
 
+	var known bool
+	if m.arch, known = architectures[*arch]; !known {
+		fmt.Fprintf(os.Stderr, "vm: no architecture %q: there are x86 and arm64\n", *arch)
+		os.Exit(1)
+	}
+
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	chosen, err := choose(*kernels)
+	chosen, err := m.arch.choose(*kernels)
 	if err == nil {
+		m.accel = m.accelerator(ctx, strings.Fields(*accel), chosen)
 		err = report(os.Stdout, m.run(ctx, chosen, *jobs))
 	}
 	if err != nil {
@@ -92,14 +130,17 @@ func main() {
 	}
 }
 
-func choose(names string) ([]release, error) {
+func (a architecture) choose(names string) ([]release, error) {
+	if names == "" {
+		return a.releases, nil
+	}
 	var chosen []release
 	for _, name := range strings.Fields(names) {
-		i := slices.IndexFunc(releases, func(r release) bool { return r.name == name })
+		i := slices.IndexFunc(a.releases, func(r release) bool { return r.name == name })
 		if i < 0 {
-			return nil, fmt.Errorf("no kernel %q: choose of %v", name, releases)
+			return nil, fmt.Errorf("no kernel %q: choose of %v", name, a.releases)
 		}
-		chosen = append(chosen, releases[i])
+		chosen = append(chosen, a.releases[i])
 	}
 	if len(chosen) == 0 {
 		return nil, errors.New("no kernel chosen")
@@ -108,6 +149,16 @@ func choose(names string) ([]release, error) {
 }
 
 func (r release) String() string { return r.name }
+
+// accelerator returns which of QEMU's accelerators works with a kernel of the releases.
+func (m matrix) accelerator(ctx context.Context, accels []string, chosen []release) string {
+	for _, r := range chosen {
+		if kernel, err := m.fetch(ctx, r); err == nil { // else it is reported as that release's result
+			return m.chooseAccelerator(ctx, accels, filepath.Join(kernel, "vmlinuz"))
+		}
+	}
+	return accels[len(accels)-1]
+}
 
 // run tests the releases, some at once, and returns a result for each, in their order.
 func (m matrix) run(ctx context.Context, chosen []release, jobs int) []result {

@@ -213,6 +213,11 @@ func (res *result) explain(w io.Writer) {
 
 // explainSkips prints which tests were left out and why, once for all kernels.
 func explainSkips(w io.Writer, results []result) {
+	for _, res := range results {
+		if res.release.tests != "" {
+			fmt.Fprintf(w, "%s: of all tests those that match %s\n", res.kernel, res.release.tests)
+		}
+	}
 	kernels := map[string][]string{}
 	for _, res := range results {
 		for name, outcome := range res.outcome {
