@@ -70,11 +70,17 @@ func NewAges(first *Snapshot) *Ages {
 
 func (d *Descriptor) identity() identity { return identity{d.DescriptorRow.Table, d.File, d.FD} }
 
-// Date notes in a later snapshot how and when its descriptors were made.
+// Date notes in a later snapshot how and when its descriptors were made. One of a file
+// that an older process has open, too, came from there, though by which call that was
+// opened is not known.
 func (s *Snapshot) Date(a *Ages) {
 	s.isDated = true
+	s.join()
 	for d := range s.All() {
 		d.origin = d.Origin(a.began, a.first[d.identity()])
+		if d.origin.How == Unknown && d.isInherited() {
+			d.origin.How = Inherited
+		}
 	}
 }
 

@@ -214,6 +214,29 @@ shop/api   100  node   1  r     no       file  -           >10 s  before  /log
 	}
 }
 
+// What a new process has of a file that was open before comes from the older process.
+func TestDateInherited(t *testing.T) {
+	h := &host{}
+	d := bpf.Descriptor{Table: 1, PID: 100, TID: 100, Started: 1, File: 7, Object: 7, FD: 1}
+	h.add(bpf.DescriptorDraft{Descriptor: d, Of: file("/log")})
+	first := h.snapshot(t)
+	first.Time = 1000
+	d.Table, d.PID, d.TID, d.Started = 2, 200, 200, 2000
+	h.add(bpf.DescriptorDraft{Descriptor: d, Of: file("/log")})
+	d.File, d.FD = 8, 2
+	h.add(bpf.DescriptorDraft{Descriptor: d, Of: file("/other")})
+	s := h.snapshot(t)
+	s.Date(NewAges(first))
+	var got []Origin
+	for d := range s.All() {
+		got = append(got, d.origin)
+	}
+	want := []Origin{{Before, 1000, AtLeast}, {Inherited, 2000, AtMost}, {Unknown, 2000, AtMost}}
+	if !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+}
+
 func TestFamily(t *testing.T) {
 	s := leaky(t, 0, 1)
 	f := NewFamily(100)
