@@ -45,7 +45,7 @@ var usual = settings{
 const (
 	repeats = 8 // with firstRepeat, 13 seconds of asking
 	// maxWanted bounds what is remembered while a runtime does not answer.
-	maxWanted = 4096
+	maxWanted = 1 << 16
 )
 
 // names asks the runtimes, one goroutine for each socket.

@@ -206,6 +206,56 @@ func TestCoalesces(t *testing.T) {
 	}
 }
 
+// A new container has its name soon, however many there are that no runtime knows.
+func TestManyUnknown(t *testing.T) {
+	socket := socketPath(t)
+	server := newDockerServer(running(idA, "web", "busybox"))
+	serve(t, socket, server)
+	r, changes := registry(t, Config{Sockets: []string{socket}})
+	const unknown = 10_000
+	for i := range unknown {
+		r.Made(uint64(1000+i), fmt.Sprintf("/docker/%064x", i))
+	}
+	started(t, r)
+	source := r.names.sources[sourceKey{socket: socket}]
+	eventually(t, "all were asked for", func() bool {
+		source.mu.Lock()
+		defer source.mu.Unlock()
+		for _, wanted := range source.wanted {
+			if wanted.tries == 0 {
+				return false
+			}
+		}
+		return len(source.wanted) > 0
+	})
+	server.mu.Lock()
+	before := len(server.asked)
+	server.mu.Unlock()
+	r.Made(1, "/docker/"+idA)
+	until(t, changes, "the name", hasName("web"))
+	server.mu.Lock()
+	defer server.mu.Unlock()
+	if n := len(server.asked) - before; n > 10 {
+		t.Errorf("%d questions until it was asked for, of %d for all", n, unknown/runtime.MaxQueries)
+	}
+}
+
+// More than can be remembered are shown by id, which is noted once.
+func TestTooManyUnknown(t *testing.T) {
+	notes := make(chan string, 10)
+	n := newNames(&Config{Note: func(text string) { notes <- text }}, nil, usual)
+	s := newSource("/run/x.sock", n)
+	containers := make([]*liveContainer, maxWanted+1)
+	for i := range containers {
+		containers[i] = &liveContainer{}
+	}
+	s.want(containers)
+	s.want(containers[:1])
+	if note := <-notes; !strings.Contains(note, "65536 containers wait for a name from /run/x.sock") || len(notes) > 0 {
+		t.Errorf("%q, and %d more", note, len(notes))
+	}
+}
+
 // What a runtime may do, and the note that is due then.
 func TestTrouble(t *testing.T) {
 	for _, test := range []struct {

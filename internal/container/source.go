@@ -27,6 +27,7 @@ type source struct {
 
 	mu      sync.Mutex
 	wanted  map[*liveContainer]*request
+	full    bool            // there were more than maxWanted once, which was noted
 	waiters []chan struct{} // closed when nothing is due any more, or the runtime failed
 }
 
@@ -56,12 +57,19 @@ func (s *source) place() string {
 // want asks for containers, again where they were asked for before.
 func (s *source) want(containers []*liveContainer) {
 	s.mu.Lock()
+	full := false
 	for _, c := range containers {
-		if len(s.wanted) < maxWanted {
-			s.wanted[c] = &request{}
+		if full = len(s.wanted) >= maxWanted; full {
+			break
 		}
+		s.wanted[c] = &request{}
 	}
+	tooMany := full && !s.full
+	s.full = s.full || full
 	s.mu.Unlock()
+	if tooMany {
+		s.names.noteText(fmt.Sprintf("%d containers wait for a name from %s, further ones are shown by id", maxWanted, s.place()))
+	}
 	s.ring()
 }
 
@@ -127,18 +135,23 @@ func (s *source) run(ctx context.Context) {
 	}
 }
 
-// due returns the containers to ask for now, or when there will be some.
+// due returns the containers to ask for now, or when there will be some. Those that were
+// asked for least often come first, because thousands of cgroups that no runtime knows
+// must not keep it from a new container.
 func (s *source) due(now time.Time) (batch []asking, next time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	next = time.Hour
+	var byTries [repeats][]asking
 	for c, r := range s.wanted {
-		switch wait := r.due.Sub(now); {
-		case wait > 0:
+		if wait := r.due.Sub(now); wait > 0 {
 			next = min(next, wait)
-		case len(batch) < runtime.MaxQueries:
-			batch = append(batch, asking{c, r})
+		} else if of := &byTries[r.tries]; len(*of) < runtime.MaxQueries {
+			*of = append(*of, asking{c, r})
 		}
+	}
+	for _, of := range byTries {
+		batch = append(batch, of[:min(len(of), runtime.MaxQueries-len(batch))]...)
 	}
 	if len(batch) == 0 {
 		s.wakeWaiters()
