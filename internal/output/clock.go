@@ -178,21 +178,22 @@ func appendFraction(b []byte, ns int64, digits int) []byte {
 	}
 	n := len(b)
 	b = slices.Grow(b, 10)
-	text := b[n : n+10] // filled from the end, two digits at once
-	rest := uint32(ns)
-	for i := 8; i > 0; i -= 2 {
-		two := rest % 100 * 2
-		rest /= 100
-		text[i], text[i+1] = twoDigits[two], twoDigits[two+1]
-	}
-	text[0], text[1] = '.', '0'+byte(rest)
+	text := (*[10]byte)(b[n : n+10])
+	// Four digits at once, so that the divisions do not wait for each other.
+	high := uint32(ns) / 10_000
+	low := uint32(ns) % 10_000
+	first := high / 10_000
+	high %= 10_000
+	text[0], text[1] = '.', '0'+byte(first)
+	*(*[2]byte)(text[2:]), *(*[2]byte)(text[4:]) = twoDigits[high/100], twoDigits[high%100]
+	*(*[2]byte)(text[6:]), *(*[2]byte)(text[8:]) = twoDigits[low/100], twoDigits[low%100]
 	return b[:n+1+digits]
 }
 
 // twoDigits has the numbers from 00 to 99.
-var twoDigits = func() (text [200]byte) {
-	for i := range 100 {
-		text[2*i], text[2*i+1] = '0'+byte(i/10), '0'+byte(i%10)
+var twoDigits = func() (text [100][2]byte) {
+	for i := range text {
+		text[i] = [2]byte{'0' + byte(i/10), '0' + byte(i%10)}
 	}
 	return text
 }()
