@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -26,10 +27,23 @@ func (o *object) chooseToken() error {
 	return nil
 }
 
+// asksMax is how often a program is asked, a millisecond apart, until it counts as one
+// that does not run. A task that is preempted in it goes on long before.
+const asksMax = 100
+
+// answers makes a call with the token, and reports whether the program for it, which has
+// this bit, has ever answered. Where the kernel does not know the number, the program for
+// the tracepoint answers all the same.
+func (o *object) answers(number uintptr, bit uint64) bool {
+	_, _, _ = unix.RawSyscall(number, uintptr(o.token), 0, 0)
+	return atomic.LoadUint64(&o.shared.Answered)&bit != 0
+}
+
 // handshake makes each traced call once with the token, which cannot succeed. The
 // programs learn who the tool is, begin to record what others do, and leave out what
-// this process does. A program that does not answer would record nothing. Syscalls that
-// only 32-bit programs have are left out.
+// this process does. A program that does not answer would record nothing; one that can
+// miss calls is asked again, because another task that is preempted in it can have made it
+// miss this one. Syscalls that only 32-bit programs have are left out.
 func (o *object) handshake() error {
 	asked := false
 	for i, s := range bpf.Syscalls {
@@ -37,12 +51,12 @@ func (o *object) handshake() error {
 		if !callable || o.syscalls&(1<<i) == 0 {
 			continue
 		}
-		// Where the kernel does not know the number, the program for the
-		// tracepoint answers all the same.
-		_, _, _ = unix.RawSyscall(uintptr(number), uintptr(o.token), 0, 0)
 		asked = true
-		if atomic.LoadUint64(&o.shared.Answered)&(1<<i) == 0 {
-			return fmt.Errorf("the program for %s is attached, but did not run", s.Name)
+		for asks := 1; !o.answers(uintptr(number), 1<<i); asks++ {
+			if asks == asksMax {
+				return fmt.Errorf("the program for %s is attached, but did not run", s.Name)
+			}
+			time.Sleep(time.Millisecond)
 		}
 	}
 	if !asked {
