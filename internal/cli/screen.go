@@ -24,6 +24,10 @@ import (
 	"github.com/copenclose/copenclose/internal/top"
 )
 
+// framesPerSecond is how often bubbletea looks whether there is something to draw: often
+// enough for keys, and seldom enough to cost nothing.
+const framesPerSecond = 15
+
 // topScreen shows the screen until the user quits. It takes two processes, because what
 // the keys e and S do needs what a tracer gives up, see monitor.
 func (t *tool) topScreen(c *cli.Context, o *Options, only *topOptions) error {
@@ -74,7 +78,7 @@ func (t *tool) drawScreen(ctx context.Context, o *Options, only *topOptions) err
 			return func() error { return m.showRows(narrower) }, wider
 		},
 		Save: m.save,
-	}, tea.WithInput(os.Stdin), tea.WithOutput(t.stdout), tea.WithColorProfile(t.profile()))
+	}, tea.WithInput(os.Stdin), tea.WithOutput(t.stdout), tea.WithColorProfile(t.profile()), tea.WithFPS(framesPerSecond))
 	cancel()
 	return errors.Join(err, notEnough(<-ended), m.draw(false))
 }

@@ -194,7 +194,9 @@ func (s *session) start() error {
 	for _, y := range s.kernel.Syscalls() {
 		names = append(names, y.Name)
 	}
-	s.remark.Printf("tracing %s (%s, %s buffer)", strings.Join(names, ", "), s.kernel.AttachMode(), s.kernel.Buffer())
+	if s.tool.monitored == nil { // the screen says so by itself
+		s.remark.Printf("tracing %s (%s, %s buffer)", strings.Join(names, ", "), s.kernel.AttachMode(), s.kernel.Buffer())
+	}
 	if why := s.kernel.Misses(); why != "" {
 		s.remark.Printf("calls can be missed with --attach %s, because this kernel can preempt its own code: %s", s.kernel.AttachMode(), why)
 	}

@@ -218,6 +218,16 @@ func TestGather(t *testing.T) {
 	}
 }
 
+// Few samples are in no hurry; many, as of a command, are read like all records.
+func TestGatherSamples(t *testing.T) {
+	for samples, want := range map[int]time.Duration{0: 2 * gatherMin, 1000: perfInterval, 500_000: 2 * gatherMin} {
+		tracer := &Tracer{capacity: 8192, samples: samples}
+		if least, _ := tracer.gathers(); tracer.gather(least, 10) != want {
+			t.Errorf("%d samples a second: %v, want %v", samples, tracer.gather(least, 10), want)
+		}
+	}
+}
+
 // fillRing puts as many records into the ring as it takes.
 func (r *ringInMemory) fillRing() (n int) {
 	for r.head-*r.consumer+uint64(ringHeader+recordSize) <= r.mask+1 {

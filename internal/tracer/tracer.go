@@ -113,6 +113,7 @@ type Tracer struct {
 	poll   *poll
 	// capacity is how many records of usualRecord the buffer holds.
 	capacity int
+	samples  int // a second, of what is counted
 	unread   atomic.Uint64
 }
 
@@ -173,6 +174,9 @@ func New(cfg Config) (*Tracer, error) {
 // attach takes the phases in libbpf's order: open, configure, load, attach.
 func attach(cfg Config, mode AttachMode) (_ *Tracer, err error) {
 	t := &Tracer{mode: mode, kind: cfg.Buffer, capacity: cfg.BufferSize / usualRecord}
+	if cfg.Counting != nil {
+		t.samples = cfg.Counting.Samples
+	}
 	defer func() {
 		if err != nil {
 			t.Close()
@@ -249,7 +253,7 @@ func (t *Tracer) Run(ctx context.Context, to stream.Records) error {
 	stopWaking := context.AfterFunc(ctx, t.poll.wake)
 	defer stopWaking()
 
-	gather := gatherMin
+	gather, _ := t.gathers()
 	for ctx.Err() == nil {
 		n, err := t.drain(to)
 		if err != nil {
@@ -278,15 +282,25 @@ func (t *Tracer) Run(ctx context.Context, to stream.Records) error {
 // usualRecord is what a record with details takes.
 const usualRecord = 256
 
+// gathers is how long records are let gather. Samples of what is counted, if they are few,
+// are in no hurry.
+func (t *Tracer) gathers() (least, most time.Duration) {
+	if t.samples > 0 && int(float64(t.samples)*perfInterval.Seconds()) < t.capacity/8 {
+		return perfInterval, perfInterval
+	}
+	return gatherMin, gatherMax
+}
+
 // gather is how long to let records gather, when n did in the time before.
 func (t *Tracer) gather(before time.Duration, n int) time.Duration {
+	least, most := t.gathers()
 	switch {
 	case n == 0:
-		return gatherMin
+		return least
 	case n < t.capacity/8:
-		return min(2*before, gatherMax)
+		return min(2*before, most)
 	case n > t.capacity/4:
-		return max(before/2, gatherMin)
+		return max(before/2, least)
 	}
 	return before
 }
