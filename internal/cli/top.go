@@ -129,11 +129,19 @@ type feed struct {
 	before  *counting.Snapshot
 }
 
-// samplesWindow is for how long a sampled call says what is on the screen.
-const samplesWindow = 15 * time.Second
+const (
+	// samplesWindow is for how long a sampled call says what is on the screen.
+	samplesWindow = 15 * time.Second
+	// samplesOnScreen is how many calls a second are looked at. All of the window are
+	// ranked for each screen, which is most of what top costs.
+	samplesOnScreen = 2000
+)
 
 func (t *tool) newFeed(o *Options, only *topOptions) (*feed, error) {
 	s, live, err := t.newCount(o, only.rows, max(samplesWindow, 3*time.Duration(only.interval)))
+	if err == nil {
+		s.tracer.Counting.Samples = samplesOnScreen
+	}
 	return &feed{session: s, live: live}, err
 }
 

@@ -6,7 +6,7 @@
 /*
  * Makes the calls that the tools trace, and measures how long they take.
  *
- *	generator [-c CPU] [-t THREADS | -g DIR -n PROCESSES]
+ *	generator [-c CPU] [-t THREADS | -g DIR -n PROCESSES | -x DIR -n PROGRAMS]
  *
  * Each line it reads is an order: "pairs N" opens and closes /dev/null N times,
  * "getppid N" makes a call that nobody traces. The answer is a line with the
@@ -20,7 +20,8 @@
  * tools that do not read the path.
  *
  * -c keeps it on one CPU. -t divides the calls among threads, and -g among
- * processes, each in a cgroup of its own below DIR.
+ * processes, each in a cgroup of its own below DIR. -x makes one pair as each of
+ * DIR/0 to DIR/PROGRAMS-1, one after the other.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -212,20 +213,39 @@ static void stay_on(int cpu)
 	must(!sched_setaffinity(0, sizeof(set), &set), "generator: choose the CPU");
 }
 
+/* run_as_each makes a pair, and goes on as the next copy of this program. */
+static void run_as_each(const char *dir, int programs, char **argv)
+{
+	const char *name = strrchr(argv[0], '/');
+	int next = atoi(name ? name + 1 : argv[0]) + 1;
+	char path[4096];
+
+	close(open("/dev/null", O_RDONLY));
+	if (next >= programs)
+		exit(0);
+	snprintf(path, sizeof(path), "%s/%d", dir, next);
+	argv[0] = path;
+	execv(path, argv);
+	must(false, "generator: run the next program");
+}
+
 int main(int argc, char **argv)
 {
 	pthread_barrierattr_t attr;
-	const char *dir = NULL;
+	const char *dir = NULL, *crowd = NULL;
 	int option, workers = 1, schedstat = -1;
 	long start;
 
-	while ((option = getopt(argc, argv, "c:t:g:n:")) != -1) {
+	while ((option = getopt(argc, argv, "c:t:g:n:x:")) != -1) {
 		switch (option) {
 		case 'c':
 			stay_on(atoi(optarg));
 			break;
 		case 'g':
 			dir = optarg;
+			break;
+		case 'x':
+			crowd = optarg;
 			break;
 		case 't':
 		case 'n':
@@ -235,6 +255,8 @@ int main(int argc, char **argv)
 			return 2;
 		}
 	}
+	if (crowd)
+		run_as_each(crowd, workers, argv);
 	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
 		      0);
 	must(shared != MAP_FAILED, "generator: map memory");

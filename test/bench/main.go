@@ -5,6 +5,7 @@
 //
 //	bench [FLAGS]          every tool beside the same generator, in alternation
 //	bench [FLAGS] soak     copenclose alone for a long time at full speed
+//	bench [FLAGS] counting what counts in the kernel: summary and top
 //
 // It must be root. Each figure is the median over the rounds. What a tool adds
 // to a call is the difference to the same loop right before the tool started.
@@ -81,6 +82,8 @@ func run(s settings, only string, args []string) (err error) {
 		return everything(s, machine)
 	case len(args) == 1 && args[0] == "soak":
 		return soak(s)
+	case len(args) == 1 && args[0] == "counting":
+		return counting(s)
 	}
 	return fmt.Errorf("unknown arguments %q, see -help", args)
 }
