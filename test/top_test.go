@@ -140,7 +140,7 @@ func TestTop(t *testing.T) {
 			term.keys("?", "any key goes back")
 			term.keys("?", "Enter in")
 
-			term.tmux("resize-window", "-x", "100", "-y", "12")
+			term.tmux("resize-window", "-x", "120", "-y", "12")
 			screen = term.keys("", "TREND")
 			if lines := strings.Split(strings.TrimSuffix(screen, "\n"), "\n"); len(lines) != 12 || !strings.HasPrefix(lines[11], "Enter in") {
 				t.Errorf("%d lines:\n%s", len(lines), screen)
