@@ -8,6 +8,7 @@
 #include "descriptor.h"
 #include "fdtable.h"
 #include "file.h"
+#include "stacks.h"
 
 /*
  * When and by which call descriptors were made. A file has a record of its first
@@ -123,6 +124,8 @@ static __always_inline void note_birth(const struct call *call, __u32 creator, _
 	}
 	__sync_fetch_and_add(&birth_counts.noted, 1);
 	count_made(call, creator);
+	if (has_stacks)
+		take_stack(birth.time, (__u64)file, fd, creator);
 }
 
 /* Two descriptors that the kernel has put into the caller's memory. */

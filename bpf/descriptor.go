@@ -22,6 +22,14 @@ const (
 	BirthsVariable = "has_births"
 )
 
+// The maps of stacks, and the variable that says that they are taken.
+const (
+	StacksMap      = "stacks" // a ring of CallStack
+	SuspectsMap    = "suspects"
+	StacksLostMap  = ".data.stacks"
+	StacksVariable = "has_stacks"
+)
+
 // Creators are the calls that make descriptors, in the order of creators.h.
 var Creators = [...]string{
 	"open", "openat", "openat2", "creat", "open_by_handle_at", "socket", "accept", "accept4", "socketpair", "pipe", "pipe2",
@@ -72,6 +80,54 @@ type Made struct {
 	Closed  uint64 // by close(2), where closes are looked at
 	Lived   uint64 // those, in all, in ns
 	Longest uint64 // and the one that did longest
+}
+
+// Suspect is struct suspect of descriptor.h, a value of SuspectsMap: calls of a Maker of
+// which stacks are taken.
+type Suspect struct {
+	Since  uint64
+	Copied uint32
+	_      uint32
+}
+
+// How much of a stack there can be.
+const (
+	FramesMax    = 64
+	RegistersMax = 34
+	StackMax     = 16 << 10
+)
+
+// CallStack is struct call_stack of descriptor.h: where in its program a descriptor was
+// made.
+type CallStack struct {
+	Time       uint64 // of the birth, CLOCK_MONOTONIC in ns
+	Table      uint64
+	File       uint64
+	PID        uint32
+	FD         uint32
+	Creator    uint32 // index into Creators
+	Is32Bit    bool   // a 32-bit call, of which there are frames only
+	_          [3]byte
+	StartStack uint64               // as /proc/PID/stat has them: others after exec
+	StartCode  uint64               //
+	Registers  [RegistersMax]uint64 // by their numbers in DWARF
+	StackAt    uint64               // the address that Stack begins at
+	StackLen   uint32               // of Stack
+	FramesNum  uint32               // of Frames
+	Frames     [FramesMax]uint64    // what the kernel finds by frame pointers, innermost first
+	Stack      [StackMax]byte
+}
+
+// View returns the CallStack that b is, without copying it; nil if b is none.
+func ViewCallStack(b []byte) *CallStack {
+	if len(b) < int(unsafe.Sizeof(CallStack{})) || uintptr(unsafe.Pointer(unsafe.SliceData(b)))%8 != 0 {
+		return nil
+	}
+	s := (*CallStack)(unsafe.Pointer(unsafe.SliceData(b)))
+	if s.StackLen > StackMax || s.FramesNum > FramesMax {
+		return nil
+	}
+	return s
 }
 
 // Descriptor is struct descriptor of descriptor.h: a descriptor that is open, as

@@ -95,4 +95,39 @@ struct made {
 	__u64 longest; /* ns */
 };
 
+/* A value of the map suspects: how many stacks were copied since when. */
+struct suspect {
+	__u64 since; /* CLOCK_MONOTONIC in ns */
+	__u32 copied;
+	__u32 reserved;
+};
+
+#define FRAMES_MAX 64
+#define REGISTERS_MAX 34 /* those that DWARF numbers: 17 on x86-64, 33 on arm64 */
+#define STACK_PIECE 1024 /* read at once; a page has whole ones */
+#define STACK_MAX (16 << 10)
+
+/*
+ * Where in its program a descriptor was made: what the tool unwinds, which knows the
+ * program's files.
+ */
+struct call_stack {
+	__u64 time; /* that of the birth */
+	__u64 table;
+	__u64 file;
+	__u32 pid;
+	__u32 fd;
+	__u32 creator;	/* enum creator */
+	__u8 is_32_bit; /* a 32-bit call, of which there are frames only */
+	__u8 reserved[3];
+	__u64 start_stack; /* as /proc/PID/stat has them: others after exec */
+	__u64 start_code;
+	__u64 registers[REGISTERS_MAX]; /* by their numbers in DWARF */
+	__u64 stack_at;			/* the address that stack begins at */
+	__u32 stack_len;
+	__u32 frames_num;
+	__u64 frames[FRAMES_MAX]; /* what the kernel finds by frame pointers, innermost first */
+	__u8 stack[STACK_MAX];
+};
+
 #endif

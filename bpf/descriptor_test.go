@@ -25,6 +25,8 @@ func TestDescriptorMatchesObject(t *testing.T) {
 	viewMatches(t, spec, "birth_counts", BirthCounts{})
 	viewMatches(t, spec, "maker", Maker{})
 	viewMatches(t, spec, "made", Made{})
+	viewMatches(t, spec, "suspect", Suspect{})
+	viewMatches(t, spec, "call_stack", CallStack{})
 	var creators *btf.Enum
 	if err := spec.TypeByName("creator", &creators); err != nil {
 		t.Fatal(err)

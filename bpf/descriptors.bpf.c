@@ -24,6 +24,8 @@ const struct descriptor *const descriptor_in_btf SEC(".rodata");
 const struct birth_key *const birth_key_in_btf SEC(".rodata");
 const struct maker *const maker_in_btf SEC(".rodata");
 const struct made *const made_in_btf SEC(".rodata");
+const struct suspect *const suspect_in_btf SEC(".rodata");
+const struct call_stack *const call_stack_in_btf SEC(".rodata");
 const enum creator creator_in_btf SEC(".rodata");
 
 /* Whether births are noted. */

@@ -25,9 +25,16 @@ const (
 `
 	leaksExamples = `  copenclose leaks -I -d 1m                containers, for a minute
   copenclose leaks -p "$(pidof nginx)" -i 1s
+  copenclose leaks -c shop/api --stack     and where in the program
   copenclose leaks --fail -- go test ./... status 1 if something leaks
   copenclose leaks -d 1m -o json | jq 'select(.verdict == "grows")'
 `
+)
+
+// The formats of flame graphs, which need stacks and are written once.
+const (
+	folded output.Format = "folded"
+	pprof  output.Format = "pprof"
 )
 
 // How often is looked where nothing else is asked for.
@@ -45,6 +52,7 @@ type Leaks struct {
 	Duration  option.Duration
 	All, Fail bool
 	Lived     bool
+	Stack     bool
 	Format    *option.Choice
 	ReadyFile option.Path
 	Command   []string
@@ -52,7 +60,7 @@ type Leaks struct {
 
 // leaksCommand returns the subcommand that shows which descriptors become more.
 func (t *tool) leaksCommand() *cli.Command {
-	l := Leaks{Holders: newHolders(), Format: option.NewChoice(output.Table, output.JSON)}
+	l := Leaks{Holders: newHolders(), Format: option.NewChoice(output.Table, output.JSON, folded, pprof)}
 	return &cli.Command{
 		Name:        "leaks",
 		Usage:       "show which descriptors leak",
@@ -62,6 +70,9 @@ func (t *tool) leaksCommand() *cli.Command {
 		Flags:       l.flags(),
 		Action: func(c *cli.Context) error {
 			l.Command = t.command
+			if err := l.resolve(output.ScreenOf(t.stdout) != nil); err != nil {
+				return err
+			}
 			return t.showLeaks(c.Context, &l)
 		},
 	}
@@ -74,12 +85,27 @@ func (l *Leaks) flags() []cli.Flag {
 		when.value(&l.Interval, "interval", "i", "`TIME`: between snapshots (10s, with a command 1s; a sixth of a shorter --duration)"),
 		when.value(&l.Duration, "duration", "d", "`TIME`: stop after a time like 10s or 5m, and report once"),
 		look.toggle(&l.Lived, "lived", "", "how long those lived that were closed; looks at each call of the machine twice"),
+		look.toggle(&l.Stack, "stack", "", "where in the program what becomes more is made"),
 		look.toggle(&l.All, "all", "a", "show what is steady, too"),
 		look.toggle(&l.Fail, "fail", "", "exit with status 1 if something grows"),
-		look.value(l.Format, "output", "o", "`FORMAT`: table or json (an object a line)"),
+		look.value(l.Format, "output", "o", "`FORMAT`: table, json (an object a line), or at the end, for flame graphs, folded or pprof"),
 	}, l.howFlags(how), []cli.Flag{
 		how.value(&l.ReadyFile, "ready-file", "", "`FILE`: create FILE once the first snapshot is there"),
 	})
+}
+
+// isFlames reports whether a flame graph is asked for.
+func (l *Leaks) isFlames() bool {
+	return l.Format.Word == string(folded) || l.Format.Word == string(pprof)
+}
+
+// resolve turns on what the format needs, or returns what is wrong with it.
+func (l *Leaks) resolve(toTerminal bool) error {
+	if l.Format.Word == string(pprof) && toTerminal {
+		return usagef("-o pprof is not for terminals: copenclose leaks -o pprof >leaks.pb.gz")
+	}
+	l.Stack = l.Stack || l.isFlames()
+	return nil
 }
 
 // interval returns how long to wait between snapshots.
@@ -108,7 +134,7 @@ func (t *tool) showLeaks(ctx context.Context, l *Leaks) error {
 			return &exitError{command.StatusOf(err), err}
 		}
 	}
-	tables, err := t.openTables(ctx, &l.Holders, descriptor.Options{Births: true, Closes: l.Lived})
+	tables, err := t.openTables(ctx, &l.Holders, descriptor.Options{Births: true, Closes: l.Lived, Stacks: l.Stack})
 	if err != nil {
 		return err
 	}
@@ -155,7 +181,7 @@ func (k *looker) run(ctx context.Context, program *command.Command) (status int,
 		}
 		k.leaks.Filter.Family = descriptor.NewFamily(uint32(program.PID()))
 	}
-	err = k.look(ctx, program == nil && k.leaks.Duration == 0)
+	err = k.look(ctx, program == nil && k.leaks.Duration == 0 && !k.leaks.isFlames())
 	if program == nil {
 		return 0, err
 	}
@@ -200,7 +226,15 @@ func (k *looker) add() error {
 	if err != nil {
 		return err
 	}
+	if k.leaks.Stack {
+		k.watch.Called(k.tables.kernel.Calls())
+	}
 	k.watch.Add(s, made)
+	if k.leaks.Stack {
+		if err := k.tables.kernel.Suspect(k.watch.Makers()); err != nil {
+			return err
+		}
+	}
 	return k.tables.kernel.Prune(s)
 }
 
@@ -231,8 +265,24 @@ func (k *looker) report() error {
 		}
 	}
 	k.tool.noteLost(k.tables)
-	if k.leaks.Format.Word == string(output.JSON) {
+	if k.leaks.Stack {
+		k.noteStacks()
+	}
+	switch k.leaks.Format.Word {
+	case string(output.JSON):
 		return descriptor.WriteSuspectsJSON(out, time.Now(), suspects, k.leaks.All)
+	case string(folded):
+		return k.watch.WriteFolded(out)
+	case string(pprof):
+		return k.watch.WriteProfile(out, time.Now())
 	}
 	return descriptor.WriteSuspects(out, suspects, k.leaks.All)
+}
+
+// noteStacks says how many stacks are missing.
+func (k *looker) noteStacks() {
+	gone, skipped, err := k.tables.kernel.StacksLost()
+	if err == nil && gone+skipped > 0 {
+		fmt.Fprintf(k.tool.stderr, "copenclose: stacks are missing: %d of processes that had ended, %d for which there was no time\n", gone, skipped)
+	}
 }

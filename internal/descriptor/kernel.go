@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/copenclose/copenclose/bpf"
+	"github.com/copenclose/copenclose/internal/stack"
 	"github.com/copenclose/copenclose/internal/tracer"
 )
 
@@ -27,6 +28,9 @@ type Kernel struct {
 	perfFDs []int // that keep a program attached
 	misses  bool
 
+	stacks   *stack.Recorder    // nil if they are not taken
+	suspects map[bpf.Maker]bool // of whose calls they are
+
 	notedAtPrune, kept uint64 // births: noted before the last Prune, and left by it
 }
 
@@ -34,6 +38,7 @@ type Kernel struct {
 type Options struct {
 	Births bool // note when and how descriptors are made from now on
 	Closes bool // with Births: count how long those lived that are closed
+	Stacks bool // with Births: take stacks of the calls of suspects
 	// BirthsMax is how many births there is room for; 0 for what the program says.
 	BirthsMax uint64
 	Attach    tracer.AttachMode // AutoAttach, Tracepoint or PerfTracepoint
@@ -59,6 +64,9 @@ func (k *Kernel) load() error {
 		return err
 	}
 	if err := k.module.InitGlobalVariable(bpf.BirthsVariable, k.options.Births); err != nil {
+		return err
+	}
+	if err := k.module.InitGlobalVariable(bpf.StacksVariable, k.options.Stacks); err != nil {
 		return err
 	}
 	mode, misses, err := tracer.TracepointMode(k.options.Attach)
@@ -87,6 +95,9 @@ func (k *Kernel) load() error {
 		if err := k.attach(program, mode, event); err != nil {
 			return err
 		}
+	}
+	if k.options.Stacks {
+		return k.recordStacks()
 	}
 	return nil
 }
@@ -154,6 +165,7 @@ func (k *Kernel) chooseMaps() error {
 				err = m.SetMaxEntries(uint32(k.options.BirthsMax))
 			}
 		case k.options.Births && name == bpf.MadeMap:
+		case k.options.Stacks && (name == bpf.StacksMap || name == bpf.SuspectsMap):
 		case !strings.Contains(name, "."): // others are sections, like .rodata
 			err = m.SetAutocreate(false)
 		}

@@ -15,6 +15,7 @@ import (
 type table struct {
 	columns []column
 	rows    [][]string
+	below   map[int][]string // lines after a row
 }
 
 type column struct {
@@ -40,6 +41,15 @@ func newTable(columns ...string) *table {
 // none stands in a cell without text.
 const none = "-"
 
+// addBelow adds lines after the last row.
+func (t *table) addBelow(lines ...string) {
+	if t.below == nil {
+		t.below = make(map[int][]string)
+	}
+	last := len(t.rows) - 1
+	t.below[last] = append(t.below[last], lines...)
+}
+
 // add adds a row.
 func (t *table) add(cells ...string) {
 	for i, cell := range cells {
@@ -58,8 +68,12 @@ func (t *table) write(out io.Writer) error {
 	}
 	w := bufio.NewWriterSize(out, 1<<16)
 	t.writeRow(w, header)
-	for _, row := range t.rows {
+	for i, row := range t.rows {
 		t.writeRow(w, row)
+		for _, line := range t.below[i] {
+			w.WriteString(line)
+			w.WriteByte('\n')
+		}
 	}
 	return w.Flush()
 }

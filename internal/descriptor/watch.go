@@ -24,6 +24,7 @@ type Watch struct {
 	last      map[identity]*Series // and in the one before
 	processes map[processKey]*process
 	ended     int // how many of them have
+	madeAt    map[identity]madeAt
 }
 
 // identity tells a descriptor from the next one with its number.
@@ -45,6 +46,7 @@ type process struct {
 	counts     []int               // of all its descriptors
 	before, at map[string]bpf.Made // by call
 	series     map[thing]*Series
+	sites      map[string]*Site
 	hasEnded   bool
 }
 
@@ -65,7 +67,7 @@ type Series struct {
 // NewWatch returns a Watch of what f lets pass. With keepEnded it also keeps what
 // processes had that have ended.
 func NewWatch(f *Filter, keepEnded bool) *Watch {
-	return &Watch{filter: f, keepEnded: keepEnded, processes: make(map[processKey]*process)}
+	return &Watch{filter: f, keepEnded: keepEnded, processes: make(map[processKey]*process), madeAt: make(map[identity]madeAt)}
 }
 
 // Add adds a snapshot, and what each process has made so far.
@@ -78,6 +80,8 @@ func (w *Watch) Add(s *Snapshot, made map[bpf.Maker]bpf.Made) {
 	now := make(map[identity]*Series)
 	seen := make(map[*process]bool)
 	groups := newGrouper(s)
+	w.forgetOpen()
+	still := make(map[identity]madeAt)
 	for _, h := range s.holdings(w.filter) {
 		p := w.process(h.Table, made)
 		seen[p] = true
@@ -88,8 +92,11 @@ func (w *Watch) Add(s *Snapshot, made map[bpf.Maker]bpf.Made) {
 			}
 			series := p.seriesOf(thing{d.Kind(), groups.target(d)})
 			now[id] = series
-			series.add(d, d.Origin(w.times[0], w.first[id]), !isFirst && w.last[id] == nil)
+			origin := d.Origin(w.times[0], w.first[id])
+			series.add(d, origin, !isFirst && w.last[id] == nil)
+			w.find(id, origin, series, still)
 		}
+		w.findOthers(h, now, still)
 	}
 	for id, series := range w.last {
 		if now[id] == nil && seen[series.process] {
@@ -97,6 +104,7 @@ func (w *Watch) Add(s *Snapshot, made map[bpf.Maker]bpf.Made) {
 		}
 	}
 	w.last = now
+	w.remember(still, s.Time)
 	if len(w.times) > timesMax {
 		w.thin()
 	}
@@ -177,7 +185,7 @@ func (w *Watch) process(t *Table, made map[bpf.Maker]bpf.Made) *process {
 	key := processKey{t.Descriptor.Table, t.Started}
 	p := w.processes[key]
 	if p == nil || p.hasEnded { // or had nothing open for a while
-		p = &process{since: len(w.times) - 1, before: madeBy(t.PID, made), series: make(map[thing]*Series)}
+		p = &process{since: len(w.times) - 1, before: madeBy(t.PID, made), series: make(map[thing]*Series), sites: make(map[string]*Site)}
 		w.processes[key] = p
 	}
 	p.table = t

@@ -249,7 +249,8 @@ static void usage(void)
 		"       sockets | connects | seccomp | (details | signals | closes | paths "
 		"| holds |\n"
 		"       holds-without-leader) DIR | holds-many N |\n"
-		"       leaks (sockets | dup | nothing) MILLISECONDS | births DIR SEED ROUNDS\n");
+		"       leaks (sockets | dup | nothing) MILLISECONDS | births DIR SEED ROUNDS |\n"
+		"       chains MILLISECONDS\n");
 	exit(2);
 }
 
@@ -290,6 +291,8 @@ int main(int argc, char **argv)
 		births(argv[2], atoi(argv[3]), atol(argv[4]));
 	} else if (!strcmp(what, "leaks") && argc > 3) {
 		leaks(argv[2], atoi(argv[3]));
+	} else if (!strcmp(what, "chains") && argc > 2) {
+		chains(atoi(argv[2]));
 	} else if (!strcmp(what, "busy")) {
 		for (;;) {
 			pairs(10);

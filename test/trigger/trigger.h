@@ -88,6 +88,7 @@ void holds_many(int n);
 void *wait_for_end(void *unused);
 void births(const char *dir, unsigned int seed, long rounds);
 void leaks(const char *kind, int milliseconds);
+void chains(int milliseconds);
 void hang(int threads, int milliseconds);
 
 #endif
