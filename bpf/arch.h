@@ -48,6 +48,7 @@ static __always_inline const struct pt_regs *handler_regs(const __u64 *ctx,
 #define NR_64(x86_64, i386, arm64, arm, ...) x86_64
 #define NR_32(x86_64, i386, arm64, arm, ...) i386
 #define NR_SOCKETCALL 102
+#define O_LARGEFILE 0100000
 
 /*
  * Set while a task is in a 32-bit call, also when a 64-bit program makes one
@@ -80,6 +81,7 @@ static __always_inline __u32 syscall_nr(const struct pt_regs *regs)
 #define NR_64(x86_64, i386, arm64, arm, ...) arm64
 #define NR_32(x86_64, i386, arm64, arm, ...) arm
 #define NR_SOCKETCALL NO_NUMBER
+#define O_LARGEFILE 0400000
 
 #define TIF_32BIT 22 /* arch/arm64/include/asm/thread_info.h */
 

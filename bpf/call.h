@@ -22,6 +22,7 @@ struct call {
 	enum abi abi;
 	bool socketcall; /* the arguments are an array in the caller's memory */
 	bool decoded;	 /* arg has them; there may be no registers */
+	__u8 flags;	 /* enum flag */
 	const struct pt_regs *regs;
 	__u64 arg[ARGUMENTS];
 };
@@ -101,6 +102,7 @@ static __always_inline bool call_from_registers(struct call *call, const struct 
 	call->regs = regs;
 	call->ret = ret;
 	call->decoded = false;
+	call->flags = 0;
 	call->abi = abi_of(call->task);
 	call->socketcall = call->abi == ABI_32 && nr == NR_SOCKETCALL;
 	if (call->socketcall)

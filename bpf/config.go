@@ -46,7 +46,12 @@ type Config struct {
 
 	Counting   bool
 	CountUsers bool // by user, too
-	_          [5]uint8
+
+	// How many arguments the tracepoints of io_uring have here, see uring.h.
+	SubmitArguments   uint8
+	CompleteArguments uint8
+	RefuseArguments   uint8
+	_                 [2]uint8
 }
 
 // ConfigVariable is the variable in Object that a Config is written to.

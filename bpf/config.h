@@ -52,7 +52,12 @@ struct config {
 
 	bool counting;
 	bool count_users; /* by user, too */
-	__u8 reserved[5];
+
+	/* How many arguments the tracepoints of io_uring have here, see uring.h. */
+	__u8 submit_arguments;
+	__u8 complete_arguments;
+	__u8 refuse_arguments;
+	__u8 reserved[2];
 };
 
 const volatile struct config cfg;

@@ -12,6 +12,7 @@
 #include "connecting.h"
 #include "follow.h"
 #include "trace.h"
+#include "uring.h"
 
 /* Where the programs are attached. What they do is in the headers. */
 
@@ -197,6 +198,38 @@ int BPF_PROG(sched_process_exit, struct task_struct *task)
 {
 	end_interrupted_calls(ctx, task);
 	return unfollow(task);
+}
+
+/* The tool names the tracepoint that this kernel has, see uring.h. */
+SEC("tp_btf/io_uring_submit_req")
+int uring_submit(__u64 *ctx)
+{
+	if (cfg.submit_arguments <= 2)
+		return request_submitted(ctx, (struct io_kiocb *)ARGUMENT(ctx, 0));
+	return request_submitted(ctx, (struct io_kiocb *)ARGUMENT(ctx, 1));
+}
+
+SEC("tp_btf/io_uring_complete")
+int uring_complete(__u64 *ctx)
+{
+	return completed(ctx);
+}
+
+SEC("tp_btf/io_uring_cqe_overflow")
+int uring_overflow(__u64 *ctx)
+{
+	return named_request_completed(ctx, ARGUMENT(ctx, 0), ARGUMENT(ctx, 1), ARGUMENT(ctx, 2),
+				       ARGUMENT(ctx, 3));
+}
+
+SEC("tp_btf/io_uring_req_failed")
+int uring_refuse(__u64 *ctx)
+{
+	if (cfg.refuse_arguments <= 2)
+		return request_refused(ctx, (struct io_uring_sqe *)ARGUMENT(ctx, 0),
+				       (__s32)ARGUMENT(ctx, 1));
+	return request_refused(ctx, (struct io_uring_sqe *)ARGUMENT(ctx, 0),
+			       (__s32)ARGUMENT(ctx, 2));
 }
 
 SEC("tp_btf/cgroup_mkdir")

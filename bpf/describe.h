@@ -12,15 +12,9 @@
 
 /* What a call is about: its arguments, and what the kernel knows of its files. */
 
-/*
- * A path as the caller gave it, read when the call returns. The kernel refuses
- * one that has no NUL among TEXT_MAX bytes (ENAMETOOLONG), and so one byte more
- * is asked for, to tell.
- */
-static __always_inline void describe_given_path(struct slot *slot, __u64 user_pointer)
+/* A path as the caller gave it; of so many bytes with its NUL, or a negative errno. */
+static __always_inline void note_given_path(struct slot *slot, long len)
 {
-	long len = bpf_probe_read_user_str(slot->text, TEXT_MAX + 1, (void *)(long)user_pointer);
-
 	slot->details.target = TARGET_PATH;
 	if (len < 0) {
 		slot->details.remarks |= REMARK_UNREADABLE;
@@ -32,6 +26,16 @@ static __always_inline void describe_given_path(struct slot *slot, __u64 user_po
 	if (len > 0)
 		slot->details.text_len = len > TEXT_MAX ? TEXT_MAX - 1 : len - 1;
 	slot->details.given_len = slot->details.text_len;
+}
+
+/*
+ * Read when the call returns. The kernel refuses one that has no NUL among TEXT_MAX
+ * bytes (ENAMETOOLONG), and so one byte more is asked for, to tell.
+ */
+static __always_inline void describe_given_path(struct slot *slot, __u64 user_pointer)
+{
+	note_given_path(slot, bpf_probe_read_user_str(slot->text, TEXT_MAX + 1,
+						      (void *)(long)user_pointer));
 }
 
 /*
@@ -64,6 +68,28 @@ static __always_inline enum listing file_listing(struct slot *slot)
 			    (slot->details.given_len & (TEXT_MAX - 1)));
 }
 
+static __always_inline enum listing listing_of_given(struct slot *slot)
+{
+	return cfg.only_paths ? given_path_listing(slot) : LISTING_ONLY;
+}
+
+static __always_inline bool wants_file(const struct slot *slot, enum listing of_given)
+{
+	return cfg.want_file || of_given == LISTING_NONE ||
+	       slot->details.remarks & REMARK_UNREADABLE;
+}
+
+/* file is NULL if it is not wanted, or there is none. */
+static __always_inline bool describe_opened_file(struct slot *slot, enum listing of_given,
+						 struct file *file)
+{
+	if (file)
+		describe_file(slot, file);
+	if (of_given == LISTING_NONE)
+		of_given = file_listing(slot);
+	return listing_passes(of_given, cfg.other_paths);
+}
+
 /*
  * Of an open: the path as given, and of the file its own path where that is wanted,
  * or where else nothing would be known of it, or where it decides whether the call
@@ -73,20 +99,14 @@ static __always_inline enum listing file_listing(struct slot *slot)
 static __always_inline bool describe_opened(struct slot *slot, const struct call *call,
 					    __u64 user_pointer)
 {
-	enum listing listing = LISTING_ONLY;
 	struct file *file = NULL;
+	enum listing listing;
 
 	describe_given_path(slot, user_pointer);
-	if (cfg.only_paths)
-		listing = given_path_listing(slot);
-	if (call->ret >= 0 &&
-	    (cfg.want_file || listing == LISTING_NONE || slot->details.remarks & REMARK_UNREADABLE))
+	listing = listing_of_given(slot);
+	if (call->ret >= 0 && wants_file(slot, listing))
 		file = file_of(call->task, call->ret);
-	if (file)
-		describe_file(slot, file);
-	if (listing == LISTING_NONE)
-		listing = file_listing(slot);
-	return listing_passes(listing, cfg.other_paths);
+	return describe_opened_file(slot, listing, file);
 }
 
 /* Returned by a connect that goes on, or went on before; asm-generic/errno.h. */
@@ -101,11 +121,13 @@ static __always_inline bool is_connected(long ret)
 	       ret == -EINTR;
 }
 
-/* A failed connect leaves nothing of the other end in the socket that is certain. */
-static __always_inline void describe_connected(struct slot *slot, const struct call *call, __u32 fd,
-					       __u64 address, __u32 len)
+/*
+ * The socket that a call connected, or NULL. A failed connect leaves nothing of the other
+ * end in it that is certain.
+ */
+static __always_inline void describe_connected(struct slot *slot, const struct call *call,
+					       struct file *file)
 {
-	struct file *file = file_of(call->task, fd);
 	struct socket_part *s = &slot->socket;
 	struct sock *sk = file ? sock_of(file) : NULL;
 
@@ -116,7 +138,6 @@ static __always_inline void describe_connected(struct slot *slot, const struct c
 		__builtin_memset(&s->local, 0, sizeof(s->local));
 		slot->details.text_len = 0;
 	}
-	describe_given_address(slot, address, len);
 }
 
 /* What a call has made that was given no path, like a connection that was accepted. */
@@ -175,10 +196,12 @@ static __always_inline bool describe(struct slot *slot, struct call *call)
 		describe_limit(d, call);
 	if (is_in(call, HAS_PATH))
 		return describe_opened(slot, call, text);
-	if (is_in(call, HAS_ADDRESS))
-		describe_connected(slot, call, d->fd, text, len);
-	else if (is_in(call, MAKES_FD) && call->ret >= 0)
+	if (is_in(call, HAS_ADDRESS)) {
+		describe_connected(slot, call, file_of(call->task, d->fd));
+		describe_given_address(slot, (void *)(long)text, len, true);
+	} else if (is_in(call, MAKES_FD) && call->ret >= 0) {
 		describe_made(slot, call);
+	}
 	return !cfg.only_paths || listing_passes(file_listing(slot), cfg.other_paths);
 }
 

@@ -23,8 +23,9 @@ static __always_inline void fill(struct event *e, const struct call *call)
 	e->gid = uid_gid >> 32;
 	e->ret = call->ret;
 	e->kind = KIND_CALL;
-	e->flags =
-		cfg.ignore_host && in_initial_pid_namespace(call->task) ? FLAG_INITIAL_PID_NS : 0;
+	e->flags = call->flags;
+	if (cfg.ignore_host && in_initial_pid_namespace(call->task))
+		e->flags |= FLAG_INITIAL_PID_NS;
 	e->syscall = call->syscall;
 	e->abi = call->abi;
 	copy_comm(e->comm, call->task);
@@ -50,6 +51,22 @@ static __always_inline void ring_doorbell(void)
 		return; /* a full ring is not being waited for */
 	shared.reader_waits = 0;
 	bpf_ringbuf_discard(nothing, BPF_RB_FORCE_WAKEUP);
+}
+
+/* An event that is filled in, without details. */
+static __always_inline void send_filled(void *ctx, const struct event *event, __u64 owner)
+{
+	long err;
+
+	if (cfg.use_ring_buffer) {
+		err = bpf_ringbuf_output(&ring, (void *)event, sizeof(*event), BPF_RB_NO_WAKEUP);
+		ring_doorbell();
+	} else {
+		err = bpf_perf_event_output(ctx, &perf, BPF_F_CURRENT_CPU, (void *)event,
+					    sizeof(*event));
+	}
+	if (err)
+		count_lost(owner);
 }
 
 /* A frame of its own, so that the event is not on the stack under other functions. */

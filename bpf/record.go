@@ -31,6 +31,8 @@ type Flags uint8
 const (
 	InInitialPIDNS Flags = 1 << iota // the caller is; only set where the host is left out
 	HasDetails                       // Details follow
+	ViaIOUring                       // a request of io_uring(7), not a syscall
+	NoResult                         // what the call returned is not known
 )
 
 // ABI says what kind of call it was: that of a 64-bit program, or of a 32-bit
@@ -113,7 +115,8 @@ type Details struct {
 	Target    Target
 	Remarks   Remark
 	Parts     Parts
-	_         [5]uint8
+	_         uint8
+	SlotAfter uint32 // 1 + a direct descriptor of io_uring; see Record.Slot
 	textLen   uint32
 }
 
@@ -384,7 +387,8 @@ func (r *Record) address(a *address, textAt uint16) Address {
 func (r *Record) FD() (fd int32, ok bool) {
 	s := &Syscalls[r.Syscall]
 	if r.Details != nil && slices.Contains(s.Arguments[:], ArgFD) {
-		return r.Details.FD, true
+		_, direct := r.Slot()
+		return r.Details.FD, !direct || r.Details.FD >= 0
 	}
 	fd = r.NewFD()
 	return fd, fd >= 0
@@ -392,10 +396,19 @@ func (r *Record) FD() (fd int32, ok bool) {
 
 // NewFD is the file descriptor that the call made, or -1.
 func (r *Record) NewFD() int32 {
-	if r.Ret >= 0 && Syscalls[r.Syscall].MakesFD {
-		return r.Ret
+	if _, direct := r.Slot(); direct || r.Ret < 0 || r.Flags&NoResult != 0 || !Syscalls[r.Syscall].MakesFD {
+		return -1
 	}
-	return -1
+	return r.Ret
+}
+
+// Slot is the number of the direct descriptor of io_uring that the call opened, closed,
+// connected or accepted, or that listens. ok is false if it was about none.
+func (r *Record) Slot() (number uint32, ok bool) {
+	if r.Details == nil || r.Details.SlotAfter == 0 {
+		return 0, false
+	}
+	return r.Details.SlotAfter - 1, true
 }
 
 // Shared is struct shared of record.h, which lies in SharedMap. Both sides write

@@ -29,6 +29,8 @@ enum kind {
 enum flag {
 	FLAG_INITIAL_PID_NS = 1, /* the caller is in it; only set with cfg.ignore_host */
 	FLAG_DETAILS = 2,	 /* a struct details follows */
+	FLAG_IO_URING = 4,	 /* a request of io_uring(7), not a syscall */
+	FLAG_NO_RESULT = 8,	 /* what the call returned is not known */
 };
 
 enum abi {
@@ -98,7 +100,8 @@ struct details {
 	__u8 target;	  /* enum target */
 	__u8 remarks;	  /* enum remark */
 	__u8 parts;	  /* enum part */
-	__u8 reserved[5];
+	__u8 reserved;
+	__u32 slot_after; /* 1 + a direct descriptor of io_uring, 0 if there is none */
 	/* Right before the text: together they are a key of struct bpf_lpm_trie_key. */
 	__u32 text_len; /* bytes of text that follow, in all */
 };

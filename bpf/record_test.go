@@ -91,7 +91,7 @@ func TestEnumsMatchObject(t *testing.T) {
 	for name, want := range map[string][]string{
 		"verdict": {UnknownCgroup: "VERDICT_UNKNOWN", Host: "VERDICT_HOST", Container: "VERDICT_CONTAINER", Chosen: "VERDICT_CHOSEN", OwnCgroup: "VERDICT_OWN_CGROUP"},
 		"kind":    {Call: "KIND_CALL", CgroupCreated: "KIND_CGROUP_CREATED", CgroupRemoved: "KIND_CGROUP_REMOVED"},
-		"flag":    {InInitialPIDNS: "FLAG_INITIAL_PID_NS", HasDetails: "FLAG_DETAILS"},
+		"flag":    {InInitialPIDNS: "FLAG_INITIAL_PID_NS", HasDetails: "FLAG_DETAILS", ViaIOUring: "FLAG_IO_URING", NoResult: "FLAG_NO_RESULT"},
 		"part":    {HasSocket: "PART_SOCKET"},
 		"syscall": append(want, "SYS_COUNT"),
 		"abi":     {ABI64: "ABI_64", ABI32: "ABI_32"},
@@ -130,7 +130,8 @@ func TestMapsMatchObject(t *testing.T) {
 			t.Errorf("map %s has %d entries, want %d", name, got, entries)
 		}
 	}
-	for _, name := range []string{RingMap, PerfMap, CountersMap, CgroupCountsMap, RatesMap, SharedMap, EnteredMap, ClosingMap, InterruptedMap, ConnectingMap, IDsMap} {
+	for _, name := range []string{RingMap, PerfMap, CountersMap, CgroupCountsMap, RatesMap, SharedMap, EnteredMap, ClosingMap, InterruptedMap, ConnectingMap, IDsMap,
+		RequestsMap, RequestTextsMap, NamedRequestsMap, RequestPlacesMap, FreePlacesMap} {
 		if collection.Maps[name] == nil {
 			t.Errorf("no map %s", name)
 		}

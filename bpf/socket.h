@@ -213,13 +213,17 @@ static __always_inline struct sock *sock_of(struct file *file)
 
 #define SIN6_LEN_RFC2133 24 /* without the scope id; include/net/ipv6.h */
 
+/* from_user is a constant: a request of io_uring has been read before. */
+#define read_given(from_user, ...) \
+	((from_user) ? bpf_probe_read_user(__VA_ARGS__) : bpf_probe_read_kernel(__VA_ARGS__))
+
 /*
  * The address that connect(2) was given. Where it is of another family than the
  * socket, as to disconnect it, the socket's own ends say nothing about the call.
  */
-static __always_inline void describe_given_address(struct slot *slot, __u64 user_pointer, __u32 len)
+static __always_inline void describe_given_address(struct slot *slot, const void *addr, __u32 len,
+						   bool from_user)
 {
-	const void *addr = (void *)(long)user_pointer;
 	struct socket_part *s;
 	union {
 		struct sockaddr_in6 in6;
@@ -229,7 +233,7 @@ static __always_inline void describe_given_address(struct slot *slot, __u64 user
 	__u32 at = slot->details.text_len;
 	__u16 family;
 
-	if (len < sizeof(family) || bpf_probe_read_user(&family, sizeof(family), addr)) {
+	if (len < sizeof(family) || read_given(from_user, &family, sizeof(family), addr)) {
 		slot->details.target = TARGET_UNKNOWN;
 		slot->details.parts = 0;
 		slot->details.text_len = 0;
@@ -250,31 +254,32 @@ static __always_inline void describe_given_address(struct slot *slot, __u64 user
 		/* The verifier must see the bounds on the registers that are passed. */
 		barrier_var(at);
 		barrier_var(len);
-		if (bpf_probe_read_user(&slot->text[at & 255], len & 127, addr + UNIX_PATH_OFFSET))
+		if (read_given(from_user, &slot->text[at & 255], len & 127,
+			       addr + UNIX_PATH_OFFSET))
 			return;
 		s->asked.text_len = len;
 		slot->details.text_len = (at & 255) + len;
 		return;
 	case AF_INET:
 		if (len < sizeof(given.in) ||
-		    bpf_probe_read_user(&given.in, sizeof(given.in), addr))
+		    read_given(from_user, &given.in, sizeof(given.in), addr))
 			return;
 		__builtin_memcpy(s->asked.ip, &given.in.sin_addr, sizeof(given.in.sin_addr));
 		s->asked.port = bpf_ntohs(given.in.sin_port);
 		return;
 	case AF_INET6:
 		if (len < SIN6_LEN_RFC2133 ||
-		    bpf_probe_read_user(&given.in6, SIN6_LEN_RFC2133, addr))
+		    read_given(from_user, &given.in6, SIN6_LEN_RFC2133, addr))
 			return;
 		if (len >= sizeof(given.in6))
-			bpf_probe_read_user(&given.in6, sizeof(given.in6), addr);
+			read_given(from_user, &given.in6, sizeof(given.in6), addr);
 		__builtin_memcpy(s->asked.ip, &given.in6.sin6_addr, sizeof(given.in6.sin6_addr));
 		s->asked.port = bpf_ntohs(given.in6.sin6_port);
 		s->asked.scope_id = given.in6.sin6_scope_id;
 		return;
 	case AF_VSOCK:
 		if (len >= sizeof(given.vm) &&
-		    !bpf_probe_read_user(&given.vm, sizeof(given.vm), addr))
+		    !read_given(from_user, &given.vm, sizeof(given.vm), addr))
 			take_vsock_address(&s->asked, &given.vm);
 		return;
 	}

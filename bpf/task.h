@@ -76,13 +76,20 @@ static __always_inline __u64 pid_tgid_of(struct task_struct *task)
 			((word *)(to))[i] = ((const word *)(from))[i]; \
 	} while (0)
 
-/* As a filter's key it is aligned to 4 bytes only. */
+#define PF_IO_WORKER 0x10 /* include/linux/sched.h: a thread that io_uring has made */
+
+/*
+ * As a filter's key it is aligned to 4 bytes only. A thread that io_uring has made in a
+ * process has its name from 5.12 on; before 5.11, its own.
+ */
 static __always_inline void copy_comm(char *to, struct task_struct *task)
 {
-	if (HAVE_CURRENT_TASK_BTF)
-		copy_words(__u32, to, task->comm, COMM_LEN);
-	else
+	if (!HAVE_CURRENT_TASK_BTF)
 		bpf_get_current_comm(to, COMM_LEN);
+	else if (task->flags & PF_IO_WORKER)
+		bpf_probe_read_kernel(to, COMM_LEN, task->group_leader->comm);
+	else
+		copy_words(__u32, to, task->comm, COMM_LEN);
 }
 
 static __always_inline void copy_hostname(char *to, struct task_struct *task)

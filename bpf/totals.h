@@ -115,21 +115,27 @@ static __always_inline __u32 latency_counter(__u64 n)
 	return power < LATENCIES ? power : LATENCIES - 1;
 }
 
-static __always_inline void add_call(struct total_key *key, const struct call *call,
+static __always_inline struct total_key key_of(const struct call *call)
+{
+	struct total_key key = {
+		.executable = executable_of(executable_file(call->task)),
+		.cgroup_id = cgroup_id_of(call->task),
+		.syscall = call->syscall,
+		.error = call->ret < 0 ? -call->ret : 0,
+	};
+
+	if (cfg.ignore_host && in_initial_pid_namespace(call->task))
+		key.flags = FLAG_INITIAL_PID_NS;
+	if (cfg.count_users)
+		key.uid = uid_gid_of(call->task);
+	return key;
+}
+
+static __always_inline void add_call(const struct total_key *key, const struct call *call,
 				     __u64 entry_time)
 {
-	struct total *total;
+	struct total *total = bpf_map_lookup_elem(&totals, key);
 
-	key->executable = executable_of(executable_file(call->task));
-	key->cgroup_id = cgroup_id_of(call->task);
-	key->syscall = call->syscall;
-	if (cfg.ignore_host && in_initial_pid_namespace(call->task))
-		key->flags = FLAG_INITIAL_PID_NS;
-	if (call->ret < 0)
-		key->error = -call->ret;
-	if (cfg.count_users)
-		key->uid = uid_gid_of(call->task);
-	total = bpf_map_lookup_elem(&totals, key);
 	if (!total)
 		total = make_total(key, call->task);
 	if (!total) {
@@ -232,12 +238,12 @@ static __always_inline __u32 sample_weight(__u64 cgroup_id)
 	return weight;
 }
 
-static __always_inline void send_sample(void *ctx, struct slot *slot, const struct call *call,
-					const struct total_key *key, __u32 weight)
+/* The event is filled in. */
+static __always_inline void send_sample(void *ctx, struct slot *slot, const struct total_key *key,
+					__u32 weight)
 {
 	struct sampled sampled = {.executable = key->executable, .weight = weight};
 
-	fill(&slot->event, call);
 	__builtin_memcpy(slot->event.hostname, &sampled, sizeof(sampled));
 	send_slot(ctx, slot, true);
 }
@@ -249,7 +255,7 @@ static __always_inline void send_sample(void *ctx, struct slot *slot, const stru
 static __always_inline void count_call(void *ctx, struct call *call, struct slot *slot,
 				       __u64 entry_time)
 {
-	struct total_key key = {};
+	struct total_key key;
 	__u32 weight = 0;
 
 	if (cfg.only_paths) {
@@ -264,6 +270,7 @@ static __always_inline void count_call(void *ctx, struct call *call, struct slot
 			goto out;
 		}
 	}
+	key = key_of(call);
 	add_call(&key, call, entry_time);
 	if (cfg.samples_max && !closes(call))
 		weight = sample_weight(key.cgroup_id);
@@ -273,8 +280,10 @@ static __always_inline void count_call(void *ctx, struct call *call, struct slot
 			if (slot)
 				describe_call(slot, call);
 		}
-		if (slot)
-			send_sample(ctx, slot, call, &key, weight);
+		if (slot) {
+			fill(&slot->event, call);
+			send_sample(ctx, slot, &key, weight);
+		}
 	}
 out:
 	if (slot)

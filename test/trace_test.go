@@ -424,7 +424,8 @@ func ourPrograms() map[ebpf.ProgramID]string {
 	found := make(map[ebpf.ProgramID]string)
 	ours := make(map[string]bool)
 	for _, name := range []string{"sys_enter", "sys_exit", "perf_sys_enter", "perf_sys_exit", "handlers_enter", "handlers_return",
-		"signal_deliver", "inet_sock_set_state", "sched_process_fork", "sched_process_exec", "sched_process_exit"} {
+		"signal_deliver", "inet_sock_set_state", "sched_process_fork", "sched_process_exec", "sched_process_exit",
+		"uring_submit", "uring_complete", "uring_overflow", "uring_refuse"} {
 		ours[programName(name)] = true
 	}
 	for _, s := range append(bpf.Syscalls[:], bpf.Socketcall) {

@@ -81,7 +81,23 @@ func (s *detailStyle) appendWords(b []byte, r *bpf.Record, spaces bool) []byte {
 	if d.Remarks&bpf.Outcome != 0 {
 		b = appendDuration(append(b, " after "...), d.Latency)
 	}
-	return appendLimit(b, r)
+	return appendVia(appendLimit(b, r), r)
+}
+
+// appendVia appends that the call was no syscall, the direct descriptor that it was about,
+// and that its result is not known.
+func appendVia(b []byte, r *bpf.Record) []byte {
+	if r.Flags&bpf.ViaIOUring == 0 {
+		return b
+	}
+	b = append(b, " (io_uring"...)
+	if slot, direct := r.Slot(); direct {
+		b = strconv.AppendUint(append(b, " slot "...), uint64(slot), 10)
+	}
+	if r.Flags&bpf.NoResult != 0 {
+		b = append(b, ", result unknown"...)
+	}
+	return append(b, ')')
 }
 
 // appendLimit appends which limit let a call fail.

@@ -155,6 +155,8 @@ const (
 	hasSocket  trait = 1 << 27
 	hasPeer    trait = 1 << 28 // a process at the other end of a unix socket
 	hasLimit   trait = 1 << 29 // that let the call fail
+	hasVia     trait = 1 << 30 // it was no syscall
+	hasSlot    trait = 1 << 31 // a direct descriptor
 )
 
 // isOn returns the traits of calls on these.
@@ -172,6 +174,9 @@ func traitsOf(e *stream.Event) (t trait) {
 	if e.Ret < 0 {
 		t |= hasFailed
 	}
+	if e.Flags&bpf.ViaIOUring != 0 {
+		t |= hasVia
+	}
 	d := e.Details
 	if d == nil {
 		return t
@@ -179,6 +184,9 @@ func traitsOf(e *stream.Event) (t trait) {
 	t |= trait(d.Remarks)*isRemarked | isOf<<(d.Target&15)
 	if d.Latency != 0 {
 		t |= hasLatency
+	}
+	if d.SlotAfter != 0 {
+		t |= hasSlot
 	}
 	if e.HasClosed() {
 		t |= hasClosed

@@ -61,8 +61,15 @@ var callFields = []Field{
 		value: func(e *stream.Event, _ []byte) Value { return symbol(bpf.Syscalls[e.Syscall].Name) }},
 	{Name: "abi", About: "how the call was made: x86_64 or i386, aarch64 or arm", Kind: Symbol, width: 7, facets: ofABI,
 		value: func(e *stream.Event, _ []byte) Value { return symbol(names.ABIs[e.ABI]) }},
-	{Name: "ret", About: "what the call returned, tables have the errno by name", Kind: Result, width: 7, facets: ofResult,
-		value: func(e *stream.Event, _ []byte) Value { return Value{Kind: Result, number: uint64(int64(e.Ret))} }},
+	{Name: "via", About: "io_uring, of a call that was no syscall but a request there", Kind: Symbol, width: 8, facets: ofResult, when: condition{all: hasVia},
+		value: func(*stream.Event, []byte) Value { return symbol("io_uring") }},
+	{Name: "ret", About: "what the call returned, tables have the errno by name; none where io_uring says it of failures only", Kind: Result, width: 7, facets: ofResult,
+		value: func(e *stream.Event, _ []byte) Value {
+			if e.Flags&bpf.NoResult != 0 {
+				return Value{}
+			}
+			return Value{Kind: Result, number: uint64(int64(e.Ret))}
+		}},
 	{Name: "error", About: "name of the errno, of a call that failed", Kind: Symbol, width: 7, facets: ofResult, when: condition{all: hasFailed},
 		value: func(e *stream.Event, _ []byte) Value { return symbol(names.Error(e.Ret)) }},
 	{Name: "fd", About: "fd that was opened, closed (also by dup2 and dup3), connected, or that listens", Kind: Signed, width: 4, right: true,
@@ -72,6 +79,12 @@ var callFields = []Field{
 				return signed(fd)
 			}
 			return Value{}
+		}},
+	{Name: "slot", About: "direct descriptor of io_uring, a number in a table of the ring: that was opened, closed, connected, accepted, or that listens",
+		Kind: Unsigned, width: 4, right: true, needs: needsDetails, facets: ofArguments, when: condition{all: hasSlot},
+		value: func(e *stream.Event, _ []byte) Value {
+			slot, _ := e.Slot()
+			return unsigned(slot)
 		}},
 }
 

@@ -104,6 +104,7 @@ type line struct {
 	flags     uint32
 	mode      uint32
 	resolve   uint64
+	slotAfter uint32
 	fileMode  uint16
 	container *stream.Container
 }
@@ -221,9 +222,9 @@ func (r *rows) changed(before *line, e *stream.Event) (changed facet) {
 		changed |= ofABI
 		before.event.ABI = now.ABI
 	}
-	if now.Ret != before.event.Ret {
+	if now.Ret != before.event.Ret || now.Flags != before.event.Flags {
 		changed |= ofResult
-		before.event.Ret = now.Ret
+		before.event.Ret, before.event.Flags = now.Ret, now.Flags
 	}
 	if d := e.Details; d != nil {
 		changed |= before.details(d)
@@ -247,9 +248,9 @@ func (l *line) details(d *bpf.Details) (changed facet) {
 		changed |= ofCaller
 		l.ppid = d.PPID
 	}
-	if d.FD != l.fd || d.Flags != l.flags || d.Mode != l.mode || d.LastFD != l.lastFD || d.Resolve != l.resolve {
+	if d.FD != l.fd || d.Flags != l.flags || d.Mode != l.mode || d.LastFD != l.lastFD || d.Resolve != l.resolve || d.SlotAfter != l.slotAfter {
 		changed |= ofArguments
-		l.fd, l.flags, l.mode, l.lastFD, l.resolve = d.FD, d.Flags, d.Mode, d.LastFD, d.Resolve
+		l.fd, l.flags, l.mode, l.lastFD, l.resolve, l.slotAfter = d.FD, d.Flags, d.Mode, d.LastFD, d.Resolve, d.SlotAfter
 	}
 	// The kind of an anonymous inode is its name.
 	if d.FileMode != l.fileMode || d.Target == bpf.TargetAnonymous {

@@ -54,7 +54,11 @@ func (s *strace) event(b []byte, e *stream.Event) []byte {
 		return append(b, " +++\n"...)
 	}
 	b = appendCall(b, e.Record)
-	b = appendResult(append(b, " = "...), e.Ret)
+	if b = append(b, " = "...); e.Flags&bpf.NoResult != 0 {
+		b = append(b, '?')
+	} else {
+		b = appendResult(b, e.Ret)
+	}
 	if e.Details.Latency > 0 {
 		b = strconv.AppendUint(append(b, " <"...), e.Details.Latency/uint64(time.Second), 10)
 		b = append(appendFraction(b, int64(e.Details.Latency%uint64(time.Second)), Microseconds.digits()), '>')

@@ -47,6 +47,11 @@ func (o *object) chooseMaps(cfg Config) error {
 		{bpf.OtherTotalsMap, cfg.Counting != nil, 0},
 		{bpf.ExecutablesMap, cfg.Counting != nil, 0},
 		{bpf.SamplersMap, cfg.Counting != nil && cfg.Counting.Samples > 0, 0},
+		{bpf.RequestsMap, o.uring.traced, 0},
+		{bpf.RequestTextsMap, o.uring.traced && cfg.usesSlots(), 0},
+		{bpf.NamedRequestsMap, o.uring.traced, 0},
+		{bpf.RequestPlacesMap, o.uring.traced, 0},
+		{bpf.FreePlacesMap, o.uring.traced, 0},
 	} {
 		bpfMap, err := o.module.GetMap(m.name)
 		if err == nil && !m.wanted {

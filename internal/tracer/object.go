@@ -32,6 +32,7 @@ type object struct {
 	shared   *bpf.Shared
 	verdicts verdicts
 	totals   totalsLayout // where calls are counted
+	uring    uring
 	// countsDropped says that what is dropped is counted by container.
 	countsDropped bool
 	mappings      [][]byte
@@ -72,6 +73,10 @@ func (o *object) configure(cfg Config, mode AttachMode) error {
 		WantFile:      cfg.File,
 		UseRingBuffer: cfg.Buffer == Ring,
 		ByContainer:   cfg.ByContainer,
+
+		SubmitArguments:   o.uring.submit,
+		CompleteArguments: o.uring.complete,
+		RefuseArguments:   o.uring.refuse,
 	}
 	if r := cfg.Rate; r.PerSecond > 0 {
 		constants.RateInterval = uint64(time.Second) / uint64(r.PerSecond)

@@ -40,6 +40,7 @@ func (o *object) choosePrograms(cfg Config, mode AttachMode) error {
 		o.chooseProgram(bpf.ExecProgram, cfg.Filter.Command),
 		o.chooseProgram(bpf.MkdirProgram, cfg.Cgroups),
 		o.chooseProgram(bpf.RmdirProgram, cfg.Cgroups),
+		o.chooseURing(cfg),
 	)
 }
 

@@ -223,6 +223,7 @@ static const struct {
 	{"seccomp", filtered_by_seccomp, 0},
 	{"closes", 0, closed_files},
 	{"paths", 0, gone_paths},
+	{"requests", 0, requests},
 	{"holds", 0, holds},
 	{"holds-without-leader", 0, holds_without_leader},
 };
@@ -247,7 +248,7 @@ static void usage(void)
 		"usage: trigger [hostname NAME] calls | int80 | pairs N | busy |\n"
 		"       crowd PROCESSES N | mix N | hang THREADS MILLISECONDS | unix SOCKET |\n"
 		"       sockets | connects | seccomp | (details | signals | closes | paths "
-		"| holds |\n"
+		"| requests | holds |\n"
 		"       holds-without-leader) DIR | holds-many N |\n"
 		"       leaks (sockets | dup | nothing) MILLISECONDS | births DIR SEED ROUNDS |\n"
 		"       chains MILLISECONDS\n");
