@@ -179,7 +179,7 @@ func (f *Fds) flags() []cli.Flag {
 		what.value(&f.States, "state", "", "`LIST`: connections in these states, like listen or close_wait"),
 		what.toggle(&f.Filter.Inherited, "inherited", "", "only what an older process has open, too"),
 		what.value(&f.Older, "older", "", "`TIME`: with --duration, only what has surely been open so long"),
-		look.value(&f.Duration, "duration", "d", "`TIME`: note for a time like 30s how descriptors are made, and then show ages"),
+		look.value(&f.Duration, "duration", "d", "`TIME`: note for a time like 30s how descriptors are made, and then show ages and growth"),
 		look.value(f.By, "by", "", "`WHAT`: a row for each process, container or target"),
 		look.toggle(&f.List, "list", "l", "a row for each descriptor"),
 		look.value(f.Format, "output", "o", "`FORMAT`: table or json (an object a line)"),
@@ -327,9 +327,9 @@ func (t *tool) writeFds(s *descriptor.Snapshot, f *Fds) error {
 		return err
 	}
 	if json {
-		return descriptor.WriteProcessesJSON(t.stdout, holdings, files, s.Inotify())
+		return descriptor.WriteProcessesJSON(t.stdout, s, holdings, files, s.Inotify())
 	}
-	if err := descriptor.WriteProcesses(t.stdout, holdings, filter); err != nil {
+	if err := descriptor.WriteProcesses(t.stdout, s, holdings, filter); err != nil {
 		return err
 	}
 	return descriptor.WriteLimits(t.stdout, files, s.Inotify())

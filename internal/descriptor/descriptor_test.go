@@ -243,7 +243,7 @@ func checkText(t *testing.T, got, want string) {
 func TestProcessesTable(t *testing.T) {
 	var b bytes.Buffer
 	s, f := attributed(t), &Filter{}
-	if err := WriteProcesses(&b, s.Select(f), f); err != nil {
+	if err := WriteProcesses(&b, s, s.Select(f), f); err != nil {
 		t.Fatal(err)
 	}
 	if err := WriteLimits(&b, Limit{What: HostFilesLimit, Used: 41232, Max: 9223372}, s.Inotify()); err != nil {
@@ -309,7 +309,7 @@ func TestJSON(t *testing.T) {
 	if err := WriteDescriptorsJSON(&b, s, s.Select(&Filter{PIDs: selection.Of[uint32](101), Kinds: []string{"file", "unix"}})); err != nil {
 		t.Fatal(err)
 	}
-	if err := WriteProcessesJSON(&b, s.Select(&Filter{PIDs: selection.Of[uint32](101)}), Limit{What: HostFilesLimit, Used: 5, Max: 9}, s.Inotify()); err != nil {
+	if err := WriteProcessesJSON(&b, s, s.Select(&Filter{PIDs: selection.Of[uint32](101)}), Limit{What: HostFilesLimit, Used: 5, Max: 9}, s.Inotify()); err != nil {
 		t.Fatal(err)
 	}
 	process := `{"pid":101,"ppid":100,"uid":0,"comm":"wor\nker","cgroup_id":7,"container":{"id":"abc","name":"api","runtime":"docker"},`
@@ -342,7 +342,8 @@ func BenchmarkSnapshot(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		f := &Filter{}
-		if err := WriteProcesses(io.Discard, h.snapshot(b).Select(f), f); err != nil {
+		s := h.snapshot(b)
+		if err := WriteProcesses(io.Discard, s, s.Select(f), f); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -116,7 +116,7 @@ func encode(out io.Writer, write func(encode func(any) error) error) error {
 
 // WriteProcessesJSON writes an object for each process, of kinds and groups what the
 // filter let pass, and one for the other limits.
-func WriteProcessesJSON(out io.Writer, holdings []*Holding, files Limit, inotify []Limit) error {
+func WriteProcessesJSON(out io.Writer, s *Snapshot, holdings []*Holding, files Limit, inotify []Limit) error {
 	return encode(out, func(encode func(any) error) error {
 		for _, h := range holdings {
 			err := encode(struct {
@@ -130,9 +130,10 @@ func WriteProcessesJSON(out io.Writer, holdings []*Holding, files Limit, inotify
 				Kinds     map[string]int `json:"kinds"`
 				Groups    []groupJSON    `json:"groups"`
 				Shares    []uint32       `json:"table_shared_with,omitempty"`
+				changeJSON
 			}{
 				processOf(h.Table), len(h.Descriptors), len(h.Matching), limitOf(h.Limit), limitOf(h.HardLimit),
-				h.Use(), h.Held(), kindsOf(h.Matching), groupsOf(h.Groups), h.Shares,
+				h.Use(), h.Held(), kindsOf(h.Matching), groupsOf(h.Groups), h.Shares, s.changeJSON(h),
 			})
 			if err != nil {
 				return err
@@ -142,6 +143,26 @@ func WriteProcessesJSON(out io.Writer, holdings []*Holding, files Limit, inotify
 			Limits []limitJSON `json:"limits"`
 		}{limitsOf(append([]Limit{files}, inotify...))})
 	})
+}
+
+// changeJSON is what a snapshot with dates says of a process.
+type changeJSON struct {
+	PerMinute *float64 `json:"growth_per_minute,omitempty"`
+	FullIn    float64  `json:"full_in_seconds,omitempty"`
+	Oldest    *int64   `json:"oldest_ns,omitempty"`
+	OldestIs  string   `json:"oldest_is,omitempty"`
+}
+
+func (s *Snapshot) changeJSON(h *Holding) (j changeJSON) {
+	if !s.isDated {
+		return j
+	}
+	j.PerMinute, j.FullIn = &h.PerMinute, h.FullIn(h.PerMinute).Seconds()
+	if d := oldest(h.Matching); d != nil {
+		age := int64(d.age(s))
+		j.Oldest, j.OldestIs = &age, boundNames[d.origin.Age]
+	}
+	return j
 }
 
 type limitJSON struct {

@@ -33,6 +33,19 @@ type Origin struct {
 	Age   Bound  // of the age that comes of Since
 }
 
+// isBefore reports whether the one is older than the other. Births are noted a moment
+// before the first snapshot is taken, but what was there before is older than they are.
+func (o *Origin) isBefore(other *Origin) bool {
+	noted := func(o *Origin) bool { return o.Age == Exactly && o.How != Inherited }
+	switch {
+	case o.How == Before && noted(other):
+		return true
+	case other.How == Before && noted(o):
+		return false
+	}
+	return o.Since < other.Since
+}
+
 // Origin returns what the births say that were noted since began. wasThere says that
 // the descriptor was open in the first snapshot after that.
 func (d *Descriptor) Origin(began uint64, wasThere bool) Origin {
@@ -55,17 +68,31 @@ func (d *Descriptor) Origin(began uint64, wasThere bool) Origin {
 
 // Ages knows what was open when births began to be noted.
 type Ages struct {
-	began uint64
-	first map[identity]bool
+	began  uint64
+	first  map[identity]bool
+	counts map[processKey]int // of descriptors
 }
 
 // NewAges returns the Ages that the first snapshot after Open gives.
 func NewAges(first *Snapshot) *Ages {
-	a := &Ages{first.Time, make(map[identity]bool)}
+	a := &Ages{first.Time, make(map[identity]bool), make(map[processKey]int)}
 	for d := range first.All() {
 		a.first[d.identity()] = true
 	}
+	for _, t := range first.Tables {
+		a.counts[processKey{t.Descriptor.Table, t.Started}] = len(t.Descriptors)
+	}
 	return a
+}
+
+// growth returns by how many descriptors a minute a table has grown since then, or since
+// its process started.
+func (a *Ages) growth(t *Table, now uint64) float64 {
+	minutes := time.Duration(now - min(now, max(a.began, t.Started))).Minutes()
+	if minutes == 0 {
+		return 0
+	}
+	return float64(len(t.Descriptors)-a.counts[processKey{t.Descriptor.Table, t.Started}]) / minutes
 }
 
 func (d *Descriptor) identity() identity { return identity{d.DescriptorRow.Table, d.File, d.FD} }
@@ -76,6 +103,9 @@ func (d *Descriptor) identity() identity { return identity{d.DescriptorRow.Table
 func (s *Snapshot) Date(a *Ages) {
 	s.isDated = true
 	s.join()
+	for _, t := range s.Tables {
+		t.PerMinute = a.growth(t, s.Time)
+	}
 	for d := range s.All() {
 		d.origin = d.Origin(a.began, a.first[d.identity()])
 		if d.origin.How == Unknown && d.isInherited() {
@@ -87,6 +117,16 @@ func (s *Snapshot) Date(a *Ages) {
 // age returns how long the descriptor has been open, in a snapshot that has dates.
 func (d *Descriptor) age(s *Snapshot) time.Duration {
 	return time.Duration(s.Time - min(s.Time, d.origin.Since))
+}
+
+// oldest returns the one that has been open for longest, of descriptors that have dates.
+func oldest(list []*Descriptor) (oldest *Descriptor) {
+	for _, d := range list {
+		if oldest == nil || d.origin.isBefore(&oldest.origin) {
+			oldest = d
+		}
+	}
+	return oldest
 }
 
 // isOlder reports whether the descriptor has surely been open for a time.

@@ -60,16 +60,17 @@ func most(groups []*Group) string {
 
 // WriteProcesses writes a table with a row for each process. Where a filter of
 // descriptors is set, MATCH is how many of them it lets pass.
-func WriteProcesses(out io.Writer, holdings []*Holding, f *Filter) error {
-	columns := []string{"CONTAINER", "PID", "COMM", ">FDS", ">LIMIT", ">USE", "?>DELETED", "HOLDS MOST"}
+func WriteProcesses(out io.Writer, s *Snapshot, holdings []*Holding, f *Filter) error {
+	columns := []string{"CONTAINER", "PID", "COMM", ">FDS", ">LIMIT", ">USE", "?>+/MIN", "?>FULL IN", "?>OLDEST", "?>DELETED", "HOLDS MOST"}
 	if f.ofDescriptors() {
 		columns = slices.Insert(columns, 3, ">MATCH")
 	}
 	t := newTable(columns...)
 	for _, h := range holdings {
+		perMinute, fullIn, oldest := s.change(h)
 		cells := []string{
 			label(h.Container, h.IsKnown), number(h.PID), escaped(h.Comm()), number(len(h.Descriptors)),
-			limitText(h.Limit), percent(h.Use()), size(h.Held()), most(h.Groups),
+			limitText(h.Limit), percent(h.Use()), perMinute, fullIn, oldest, size(h.Held()), most(h.Groups),
 		}
 		if f.ofDescriptors() {
 			cells = slices.Insert(cells, 3, number(len(h.Matching)))
@@ -77,6 +78,24 @@ func WriteProcesses(out io.Writer, holdings []*Holding, f *Filter) error {
 		t.add(cells...)
 	}
 	return t.write(out)
+}
+
+// change says how a process's table grows, when it is full, and how old the oldest of what
+// matches is; nothing in a snapshot that has no dates.
+func (s *Snapshot) change(h *Holding) (perMinute, fullIn, age string) {
+	if !s.isDated {
+		return "", "", ""
+	}
+	if h.PerMinute != 0 {
+		perMinute = fmt.Sprintf("%+.1f", h.PerMinute)
+	}
+	if full := h.FullIn(h.PerMinute); full > 0 {
+		fullIn = roughly(full)
+	}
+	if d := oldest(h.Matching); d != nil {
+		age = string(d.origin.Age) + roughly(d.age(s))
+	}
+	return perMinute, fullIn, age
 }
 
 // Held is how many bytes the deleted files among those matching still take.

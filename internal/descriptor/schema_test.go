@@ -74,7 +74,7 @@ func TestSchemas(t *testing.T) {
 	for _, of := range []*Snapshot{attributed(t), s} {
 		holdings := of.Select(&Filter{})
 		for _, write := range []func() error{
-			func() error { return WriteProcessesJSON(&fds, holdings, Limit{What: HostFilesLimit}, of.Inotify()) },
+			func() error { return WriteProcessesJSON(&fds, of, holdings, Limit{What: HostFilesLimit}, of.Inotify()) },
 			func() error { return WriteContainersJSON(&fds, of.Sums(holdings)) },
 			func() error { return WriteTargetsJSON(&fds, of.Targets(holdings)) },
 			func() error { return WriteDescriptorsJSON(&fds, of, holdings) },

@@ -6,6 +6,7 @@ package descriptor
 import (
 	"math"
 	"slices"
+	"time"
 
 	"github.com/copenclose/copenclose/bpf"
 	"github.com/copenclose/copenclose/internal/stream"
@@ -31,6 +32,7 @@ type Table struct {
 	// Shares are the PIDs of other processes that have the same table.
 	Shares      []uint32
 	Descriptors []*Descriptor
+	PerMinute   float64 // growth, in a snapshot that has dates
 
 	// Container is nil for the host. Neither is known if IsKnown is false.
 	Container *stream.Container
@@ -137,6 +139,16 @@ func (s *Snapshot) Attribute(containers Containers) {
 	for _, t := range s.Tables {
 		t.Container, t.IsKnown = containers.Lookup(t.CgroupID)
 	}
+}
+
+// FullIn returns when the table is at its limit if it goes on growing so, 0 if that does
+// not come.
+func (t *Table) FullIn(perMinute float64) time.Duration {
+	if perMinute <= 0 || t.Limit == math.MaxUint64 {
+		return 0
+	}
+	full := max(float64(t.Limit)-float64(len(t.Descriptors)), 0) / perMinute * float64(time.Minute)
+	return time.Duration(min(full, math.MaxInt64))
 }
 
 // Use is how much of its limit the table has used, 1 for all, 0 without a limit.

@@ -6,7 +6,6 @@ package descriptor
 import (
 	"cmp"
 	"fmt"
-	"math"
 	"slices"
 	"time"
 
@@ -229,7 +228,7 @@ func (s *Series) add(d *Descriptor, origin Origin, isNew bool) {
 		s.Appeared++
 		s.By[origin.How]++
 	}
-	if s.Oldest == nil || origin.Since < s.Oldest.Since {
+	if s.Oldest == nil || origin.isBefore(s.Oldest) {
 		s.Oldest = &origin
 	}
 	state := d.State()
@@ -339,11 +338,5 @@ func (p *process) largest() (largest *Series) {
 
 // fullIn returns when the process is at its limit if it goes on as it did.
 func (p *process) fullIn(minutes float64) time.Duration {
-	last := p.counts[len(p.counts)-1]
-	growth := float64(last-p.counts[0]) / minutes
-	if growth <= 0 || p.table.Limit == math.MaxUint64 {
-		return 0
-	}
-	full := max(float64(p.table.Limit)-float64(last), 0) / growth * float64(time.Minute)
-	return time.Duration(min(full, math.MaxInt64))
+	return p.table.FullIn(float64(p.counts[len(p.counts)-1]-p.counts[0]) / minutes)
 }

@@ -12,8 +12,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/pprof/profile"
+
 	"github.com/copenclose/copenclose/bpf"
+	"github.com/copenclose/copenclose/docs"
 	"github.com/copenclose/copenclose/internal/selection"
+	"github.com/copenclose/copenclose/internal/stack"
 )
 
 func TestJudge(t *testing.T) {
@@ -245,5 +249,93 @@ func TestFamily(t *testing.T) {
 	}
 	if got := len(s.Select(&Filter{Family: NewFamily(200)})); got != 1 {
 		t.Errorf("%d processes, want one without its parent", got)
+	}
+}
+
+// With dates there are growth and age of each process.
+func TestGrowthOfProcesses(t *testing.T) {
+	first, s := leaky(t, 0, 1), leaky(t, 30*time.Second, 20)
+	s.Date(NewAges(first))
+	var b bytes.Buffer
+	f := &Filter{}
+	if err := WriteProcesses(&b, s, s.Select(f), f); err != nil {
+		t.Fatal(err)
+	}
+	checkText(t, b.String(), `
+CONTAINER  PID  COMM  FDS  LIMIT  USE  +/MIN  FULL IN  OLDEST  HOLDS MOST
+shop/api   100  node   21     64  33%  +38.0     68 s   >30 s  20 tcp 10.0.0.7:5432, CLOSE_WAIT
+-          200  sh      1     64   2%      -        -   >30 s  1 file /*
+`)
+}
+
+// callAt is a call that made the nth connection of leaky.
+func callAt(n uint32, function string) stack.Call {
+	return stack.Call{
+		Time: uint64(n) * uint64(time.Second), Table: 1, File: uint64(1000 + n), PID: 100, FD: 10 + n, Creator: 5,
+		Stack: &stack.Stack{IsWhole: true, Frames: []stack.Frame{
+			{Module: "libc.so.6", Offset: 0x10, Function: "socket", IsLibrary: true}, {Module: "node", Offset: 0x20 + uint64(len(function)), Function: function, BuildID: "ab"},
+		}},
+	}
+}
+
+// A place has what was made there and is still open, and no descriptor that is another one
+// at the same address with the same number.
+func TestSites(t *testing.T) {
+	w := NewWatch(&Filter{}, false)
+	for i := range 5 {
+		calls := []stack.Call{callAt(uint32(4*i+1), "leak"), callAt(uint32(4*i+2), "leak"), callAt(uint32(4*i+3), "")}
+		closed := callAt(uint32(4*i+4), "leak")
+		closed.Time -= 7 // what is there is newer
+		if i > 0 {
+			w.Called(append(calls, closed))
+		}
+		w.Add(leaky(t, time.Duration(4*i+5)*time.Second, 5+4*i), nil)
+		if makers := w.Makers(); i > 0 && !makers[bpf.Maker{PID: 100, Creator: 5}] {
+			t.Errorf("the calls to look at are %v", makers)
+		}
+	}
+	var b bytes.Buffer
+	if err := WriteSuspects(&b, w.Suspects(), false); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasSuffix(b.String(), `
+    8 of 12 by socket, at leak:
+        libc.so.6+0x10  socket
+        node+0x24       leak
+    4 of 4 by socket, at node+0x20:
+        libc.so.6+0x10  socket
+        node+0x20       (build id ab)
+2 other kinds of descriptors are steady
+`) {
+		t.Errorf("%s", b.String())
+	}
+	b.Reset()
+	if err := w.WriteFolded(&b); err != nil {
+		t.Fatal(err)
+	}
+	checkText(t, b.String(), "shop/api node (100);leak;socket;socket 8\nshop/api node (100);node+0x20;socket;socket 4\n")
+	b.Reset()
+	if err := w.WriteProfile(&b, time.Unix(7, 0)); err != nil {
+		t.Fatal(err)
+	}
+	p, err := profile.Parse(&b)
+	if err != nil || len(p.Sample) != 2 || p.Sample[0].Value[0] != 8 || p.Sample[0].Value[1] != 12 {
+		t.Errorf("%v, %v", p, err)
+	}
+	b.Reset()
+	if err := WriteSuspectsJSON(&b, time.Now(), w.Suspects(), true); err != nil {
+		t.Fatal(err)
+	}
+	validate(t, docs.LeaksSchema, &b)
+}
+
+func TestOlder(t *testing.T) {
+	order := []Origin{{Inherited, 10, Exactly}, {Before, 100, AtLeast}, {"openat", 99, Exactly}, {"openat", 200, Exactly}}
+	for i := range order {
+		for j := range order {
+			if got := order[i].isBefore(&order[j]); got != (i < j) {
+				t.Errorf("%+v is older than %+v: %t", order[i], order[j], got)
+			}
+		}
 	}
 }
