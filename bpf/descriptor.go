@@ -12,6 +12,7 @@ const (
 	BirthPerfSysExitProgram  = "birth_perf_sys_exit"
 	BirthSysEnterProgram     = "birth_sys_enter" // looks at closes
 	BirthPerfSysEnterProgram = "birth_perf_sys_enter"
+	UsageProgram             = "count_usage" // an iterator that counts, without rows
 )
 
 // The maps in DescriptorsObject, and the variable that says that births are noted.
@@ -20,6 +21,7 @@ const (
 	MadeMap        = "made"
 	CountsMap      = ".data.births"
 	BirthsVariable = "has_births"
+	UsagesMap      = "usages"
 )
 
 // The maps of stacks, and the variable that says that they are taken.
@@ -128,6 +130,15 @@ func ViewCallStack(b []byte) *CallStack {
 		return nil
 	}
 	return s
+}
+
+// Usage is struct usage of descriptor.h, a value of UsagesMap: what a process has open,
+// and may have.
+type Usage struct {
+	CgroupID uint64 // in the v2 hierarchy
+	Limit    uint64 // RLIMIT_NOFILE, soft
+	Open     uint32
+	PID      uint32
 }
 
 // Descriptor is struct descriptor of descriptor.h: a descriptor that is open, as

@@ -55,6 +55,14 @@ struct descriptor {
 	__u32 net_ns; /* of a socket: the inode number of its network namespace */
 };
 
+/* What a process has open, and may have. */
+struct usage {
+	__u64 cgroup_id; /* in the v2 hierarchy */
+	__u64 limit;	 /* RLIMIT_NOFILE, soft */
+	__u32 open;
+	__u32 pid;
+};
+
 /* A key of the map births: a file, or a descriptor in a table. */
 #define OF_FILE 0xffffffff
 

@@ -27,6 +27,7 @@ func TestDescriptorMatchesObject(t *testing.T) {
 	viewMatches(t, spec, "made", Made{})
 	viewMatches(t, spec, "suspect", Suspect{})
 	viewMatches(t, spec, "call_stack", CallStack{})
+	viewMatches(t, spec, "usage", Usage{})
 	var creators *btf.Enum
 	if err := spec.TypeByName("creator", &creators); err != nil {
 		t.Fatal(err)

@@ -11,6 +11,7 @@
 #include "descriptor.h"
 #include "fdtable.h"
 #include "file.h"
+#include "usage.h"
 
 /*
  * What is open: an object of its own, which only the subcommands load that show
@@ -26,6 +27,7 @@ const struct maker *const maker_in_btf SEC(".rodata");
 const struct made *const made_in_btf SEC(".rodata");
 const struct suspect *const suspect_in_btf SEC(".rodata");
 const struct call_stack *const call_stack_in_btf SEC(".rodata");
+const struct usage *const usage_in_btf SEC(".rodata");
 const enum creator creator_in_btf SEC(".rodata");
 
 /* Whether births are noted. */
@@ -201,6 +203,26 @@ int descriptors(struct bpf_iter__task_file *ctx)
 	bpf_seq_write(seq, &slot->details, sizeof(slot->details) + ((len + 7) & ~7));
 	if (slot->details.parts & PART_SOCKET)
 		bpf_seq_write(seq, &slot->socket, sizeof(slot->socket));
+	return 0;
+}
+
+/*
+ * What every process has open, once a read. From 6.4 on, the first task leads to all of
+ * them; before, those of the reader's PID namespace are looked at.
+ */
+SEC("iter/task")
+int count_usage(struct bpf_iter__task *ctx)
+{
+	struct task_struct *task = ctx->task;
+
+	if (!task)
+		return 0;
+	if (bpf_ksym_exists(bpf_iter_num_new)) {
+		if (!ctx->meta->seq_num)
+			walk_processes();
+	} else if (kernel_read(task, pid) == kernel_read(task, tgid)) {
+		take_usage(task);
+	}
 	return 0;
 }
 

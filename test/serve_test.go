@@ -121,8 +121,7 @@ func (c *collector) await(t *testing.T, n int, want func(sentRecord) bool) (foun
 
 var metricsLine = regexp.MustCompile(`metrics on (http://\S+)`)
 
-// scrape returns the values of a metric by its labels as they are written.
-func scrape(t *testing.T, url, metric string) map[string]float64 {
+func scrapeText(t *testing.T, url string) string {
 	t.Helper()
 	answer, err := http.Get(url)
 	if err != nil {
@@ -133,8 +132,14 @@ func scrape(t *testing.T, url, metric string) map[string]float64 {
 	if err != nil || answer.StatusCode != http.StatusOK {
 		t.Fatalf("%s: %v\n%s", answer.Status, err, text)
 	}
+	return string(text)
+}
+
+// scrape returns the values of a metric by its labels as they are written.
+func scrape(t *testing.T, url, metric string) map[string]float64 {
+	t.Helper()
 	values := make(map[string]float64)
-	for line := range strings.Lines(string(text)) {
+	for line := range strings.Lines(scrapeText(t, url)) {
 		labels, ok := strings.CutPrefix(line, metric+"{")
 		if !ok {
 			continue
@@ -147,6 +152,20 @@ func scrape(t *testing.T, url, metric string) map[string]float64 {
 		values[labels] = n
 	}
 	return values
+}
+
+// scrapeOne returns the value of a metric without labels.
+func scrapeOne(t *testing.T, url, metric string) float64 {
+	t.Helper()
+	m := regexp.MustCompile(`(?m)^` + metric + ` (\S+)$`).FindStringSubmatch(scrapeText(t, url))
+	if m == nil {
+		t.Fatalf("no %s", metric)
+	}
+	n, err := strconv.ParseFloat(m[1], 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 // serveUser is a user of whom nothing runs but what these tests run.
@@ -212,7 +231,7 @@ func TestServe(t *testing.T) {
 	if arrived != counted || counted < 300 || sent < 300 {
 		t.Errorf("%d failed opens were counted and %d arrived; %v records were sent", counted, arrived, sent)
 	}
-	want := fmt.Sprintf("copenclose: %d records made: %[1]d sent, 0 rejected, 0 dropped; 0 events lost before", len(c.records))
+	want := fmt.Sprintf("copenclose: %d events made: %[1]d sent, 0 rejected, 0 dropped, 0 lost, 0 over the rate", len(c.records))
 	if !strings.Contains(r.stderr.String(), want) {
 		t.Errorf("stderr has not %q:\n%s", want, r.stderr)
 	}
@@ -250,8 +269,64 @@ func TestServeWithoutCollector(t *testing.T) {
 	r.stderr.await(t, regexp.MustCompile(`send to http://127.0.0.1:1/v1/logs: .*connection refused`))
 	r.signal(unix.SIGTERM)
 	<-r.exited
-	m := regexp.MustCompile(`(\d+) records made: 0 sent, 0 rejected, (\d+) dropped`).FindStringSubmatch(r.stderr.String())
+	m := regexp.MustCompile(`(\d+) events made: 0 sent, 0 rejected, (\d+) dropped, 0 lost`).FindStringSubmatch(r.stderr.String())
 	if m == nil || m[1] != m[2] || m[1] == "0" || r.cmd.ProcessState.ExitCode() != 0 {
 		t.Errorf("%s\n%s", r.cmd.ProcessState, r.stderr)
+	}
+}
+
+// Of a container that makes more events than --rate allows, the others are counted, in the
+// metrics and at the end, and nothing is missing in the account.
+func TestServeRate(t *testing.T) {
+	c := newCollector(t)
+	r := start(t, "serve", "--listen", "127.0.0.1:0", "--otlp", c.URL, "--events", "failed", "--rate", "1/20", "--no-runtime",
+		"-u", strconv.Itoa(serveUser))
+	url := r.stderr.await(t, metricsLine)[1]
+	look(t, 300)
+	over := 0
+	for labels, n := range scrape(t, url, "copenclose_export_events_dropped_total") {
+		if strings.Contains(labels, `reason="rate"`) {
+			over += int(n)
+		}
+	}
+	if over < 270 {
+		t.Errorf("%d of 300 events were over a rate of 20", over)
+	}
+	r.signal(unix.SIGTERM)
+	<-r.exited
+	m := regexp.MustCompile(`(\d+) events made: (\d+) sent, 0 rejected, 0 dropped, 0 lost, (\d+) over the rate`).FindStringSubmatch(r.stderr.String())
+	if m == nil {
+		t.Fatal(r.stderr)
+	}
+	var made, sent, limited int
+	for i, n := range []*int{&made, &sent, &limited} {
+		*n, _ = strconv.Atoi(m[i+1])
+	}
+	if made != sent+limited || sent != len(c.records) || limited < over {
+		t.Errorf("%s, but %d arrived and %d were over the rate before", m[0], len(c.records), over)
+	}
+}
+
+// A scrape says what is open: here at least the pipes that a process holds, whose limit is
+// lower than that of others.
+func TestServeDescriptors(t *testing.T) {
+	const pairs = 300
+	for range pairs {
+		var ends [2]int
+		if err := unix.Pipe2(ends[:], unix.O_CLOEXEC); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { unix.Close(ends[0]); unix.Close(ends[1]) })
+	}
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	r := start(t, "serve", "--listen", "127.0.0.1:0", "--no-runtime", "--metric-labels", "operation")
+	url := r.stderr.await(t, metricsLine)[1]
+	of := func(metric string) float64 { return scrapeOne(t, url, metric) }
+	open, fullest, most := of("copenclose_open_fds"), of("copenclose_fullest_process_open_fds"), of("copenclose_fullest_process_limit_fds")
+	if open < 2*pairs || fullest > open || fullest/most < 2*pairs/float64(limit.Cur) {
+		t.Errorf("%v descriptors are open, %v of %v in the fullest process; we have %d of %d", open, fullest, most, 2*pairs, limit.Cur)
 	}
 }

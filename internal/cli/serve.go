@@ -55,7 +55,20 @@ type fleet struct {
 	node     option.Text
 	labels   option.List
 	series   option.Count
+	rate     optionalRate
 	latency  bool
+}
+
+// optionalRate is a rate that can be 0, for no limit.
+type optionalRate struct{ option.Rate }
+
+// Set takes what option.Rate does, and 0.
+func (r *optionalRate) Set(s string) error {
+	if s == "0" {
+		r.Rate = option.Rate{}
+		return nil
+	}
+	return r.Rate.Set(s)
 }
 
 func newFleet() *fleet {
@@ -63,6 +76,7 @@ func newFleet() *fleet {
 		events:   option.NewChoice(failureSums, noEvents, failedEvents, allEvents),
 		interval: option.Duration(10 * time.Second),
 		series:   10_000,
+		rate:     optionalRate{option.Rate{PerSecond: 100, Burst: 1000}},
 	}
 }
 
@@ -72,7 +86,8 @@ func (f *fleet) flags() []cli.Flag {
 		what.value(&f.listen, "listen", "", "`ADDRESS`: answer /metrics, /healthz and /readyz there; in Kubernetes :9435 if nothing is given, else nowhere"),
 		what.value(&f.otlp, "otlp", "", "`URL`: send events there by OTLP over HTTP; OTEL_EXPORTER_OTLP_ENDPOINT is another way to say it"),
 		what.value(f.events, "events", "", "`WHICH`: summary (of failed calls, each interval), failed (each of them), all, or none"),
-		what.value(&f.interval, "interval", "", "`TIME`: of a summary, like 10s"),
+		what.value(&f.interval, "interval", "", "`TIME`: of a summary, and how often open descriptors are counted, like 10s"),
+		what.value(&f.rate, "rate", "", "`N[/BURST]`: with --events failed or all, at most N events a second of each container, and BURST at once; 0 for no limit"),
 		what.value(&f.node, "node", "", "`NAME`: of this machine; without it NODE_NAME of the environment, or the hostname"),
 		what.value(&f.labels, "metric-labels", "", "`LIST`: tell calls apart by container, namespace, pod, image, runtime, operation, syscall, error"),
 		what.value(&f.series, "max-series", "", "`N`: series of calls; what is beyond is in those of the container other"),
@@ -106,6 +121,7 @@ type server struct {
 	fleet  *fleet
 	count  *session
 	live   *counting.Live
+	meter  *meter
 	events *session   // nil where no events are sent
 	sink   *otlp.Sink // where they are sent
 	ready  atomic.Bool
@@ -144,6 +160,8 @@ func (t *tool) serve(ctx context.Context, o *Options, f *fleet) (err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if listen != "" {
+		s.meter = s.openMeter()
+		defer s.meter.close()
 		stopServing, err := s.serveHTTP(listen, labels, cancel)
 		if err != nil {
 			return err
@@ -190,6 +208,10 @@ func (s *server) openEvents(o *Options) error {
 		chosen.Select.Failed = true
 	case failedEvents:
 		chosen.Select.Failed = true
+		fallthrough
+	case allEvents:
+		chosen.Look.Rate = s.fleet.rate.Rate
+		chosen.Look.LossBy.Word = lossByContainer
 	}
 	chosen.Kernel.ReadyFile = ""
 	events := *s.tool // whose privileges the other session gives up
@@ -278,8 +300,16 @@ func (s *server) sumUp() {
 	if err != nil {
 		fmt.Fprintln(s.tool.stderr, "copenclose:", err)
 	}
-	fmt.Fprintf(s.tool.stderr, "copenclose: %d records made: %d sent, %d rejected, %d dropped; %d events lost before\n",
-		a.Made, a.Sent, a.Rejected, a.Dropped, counts.Lost)
+	if s.fleet.events.Word == failureSums {
+		fmt.Fprintf(s.tool.stderr, "copenclose: %d summaries made: %d sent, %d rejected, %d dropped; %d events lost before\n",
+			a.Made, a.Sent, a.Rejected, a.Dropped, counts.Lost)
+		return
+	}
+	fmt.Fprintf(s.tool.stderr, "copenclose: %d events made: %d sent, %d rejected, %d dropped, %d lost, %d over the rate\n",
+		a.Made+counts.Lost+counts.Limited, a.Sent, a.Rejected, a.Dropped, counts.Lost, counts.Limited)
+	if cgroups, err := s.events.kernel.Dropped(); err == nil {
+		writeDropped(s.tool.stderr, listDropped(cgroups, s.events.attributor.Container))
+	}
 }
 
 const (
@@ -298,7 +328,8 @@ func (s *server) serveHTTP(address string, labels []metrics.Label, cancel func()
 	registry.MustRegister(
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		metrics.New(metrics.Config{
-			Take: s.live.Take, Labels: labels, MaxSeries: int(s.fleet.series), Latency: s.fleet.latency, More: s.exported,
+			Take: s.live.Take, Labels: labels, MaxSeries: int(s.fleet.series), Latency: s.fleet.latency,
+			Holdings: s.meter.holdings(), Dropped: s.dropped(), More: s.exported,
 		}),
 	)
 	mux := http.NewServeMux()
@@ -325,33 +356,4 @@ func (s *server) whenReady(h http.Handler) http.Handler {
 		}
 		h.ServeHTTP(w, r)
 	})
-}
-
-var (
-	buildInfo     = prometheus.NewDesc("copenclose_build_info", "Version and commit; the value is 1.", []string{"version", "commit"}, nil)
-	exportRecords = prometheus.NewDesc("copenclose_export_records_total", "Records of events by what became of them.", []string{"fate"}, nil)
-	exportBytes   = prometheus.NewDesc("copenclose_export_bytes_total", "Bytes that were sent, before compression.", nil, nil)
-	exportQueue   = prometheus.NewDesc("copenclose_export_queue_bytes", "Bytes that wait to be sent.", nil, nil)
-	exportLast    = prometheus.NewDesc("copenclose_export_last_success_timestamp_seconds", "When records were last sent.", nil, nil)
-	exportLost    = prometheus.NewDesc("copenclose_export_events_lost_total", "Events that found no room in the buffer from the kernel.", nil, nil)
-)
-
-// exported sends what is known of the tool and of what it sends.
-func (s *server) exported(to chan<- prometheus.Metric) {
-	to <- prometheus.MustNewConstMetric(buildInfo, prometheus.GaugeValue, 1, s.tool.build.Version, s.tool.build.Commit)
-	if s.sink == nil {
-		return
-	}
-	a := s.sink.Account()
-	for fate, n := range map[string]uint64{"sent": a.Sent, "rejected": a.Rejected, "dropped": a.Dropped} {
-		to <- prometheus.MustNewConstMetric(exportRecords, prometheus.CounterValue, float64(n), fate)
-	}
-	to <- prometheus.MustNewConstMetric(exportBytes, prometheus.CounterValue, float64(a.Bytes))
-	to <- prometheus.MustNewConstMetric(exportQueue, prometheus.GaugeValue, float64(a.Waiting))
-	if !a.LastSent.IsZero() {
-		to <- prometheus.MustNewConstMetric(exportLast, prometheus.GaugeValue, float64(a.LastSent.UnixNano())/1e9)
-	}
-	if counts, err := s.events.kernel.Counts(); err == nil {
-		to <- prometheus.MustNewConstMetric(exportLost, prometheus.CounterValue, float64(counts.Lost))
-	}
 }

@@ -78,6 +78,13 @@ func (k *Kernel) load() error {
 	if err != nil {
 		return err
 	}
+	usage, err := k.module.GetProgram(bpf.UsageProgram) // a Meter's
+	if err != nil {
+		return err
+	}
+	if err := usage.SetAutoload(false); err != nil {
+		return err
+	}
 	programs, err := k.choosePrograms(mode)
 	if err != nil {
 		return err

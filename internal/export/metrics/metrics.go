@@ -21,6 +21,7 @@ import (
 
 	"github.com/copenclose/copenclose/bpf"
 	"github.com/copenclose/copenclose/internal/counting"
+	"github.com/copenclose/copenclose/internal/stream"
 )
 
 // Label is what series of calls can be told apart by.
@@ -42,7 +43,7 @@ const (
 var Labels = []Label{Container, Namespace, Pod, Image, Runtime, Operation, Syscall, Error}
 
 // DefaultLabels are those of calls where no others are asked for.
-var DefaultLabels = []Label{Container, Namespace, Pod, Operation, Error}
+var DefaultLabels = []Label{Container, Namespace, Pod, Operation, Syscall, Error}
 
 // other is the container of calls that found no series of their own.
 const other = "other"
@@ -61,6 +62,12 @@ type Config struct {
 	MaxSeries int
 	// Latency says that it is known how long calls took.
 	Latency bool
+	// Holdings returns what containers have open; nil where nobody looks. An error is in
+	// the answer to the scrape.
+	Holdings func() ([]Holding, error)
+	// Dropped returns what was dropped of calls that were to be sent, by container; nil
+	// where none are.
+	Dropped func() ([]Dropped, error)
 	// More is called at each scrape for what others know.
 	More func(chan<- prometheus.Metric)
 }
@@ -71,6 +78,10 @@ type Collector struct {
 	calls    *prometheus.Desc
 	duration *prometheus.Desc
 	events   *prometheus.Desc
+	open     *prometheus.Desc
+	fullest  *prometheus.Desc
+	limit    *prometheus.Desc
+	dropped  *prometheus.Desc
 
 	mu     sync.Mutex
 	series map[key]time.Time // each that has a place, and when its container had ended; zero if it has not
@@ -84,7 +95,7 @@ func New(cfg Config) *Collector {
 	if len(cfg.Labels) == 0 {
 		cfg.Labels = DefaultLabels
 	}
-	var calls, durations []string
+	var calls, durations, whose []string
 	for _, l := range Labels {
 		if !slices.Contains(cfg.Labels, l) {
 			continue
@@ -93,15 +104,25 @@ func New(cfg Config) *Collector {
 		if l != Error {
 			durations = append(durations, string(l))
 		}
+		if l.saysWhose() {
+			whose = append(whose, string(l))
+		}
 	}
 	return &Collector{
 		cfg:      cfg,
 		calls:    prometheus.NewDesc("copenclose_calls_total", "Calls that were counted in the kernel. error is the errno by name, or empty.", calls, nil),
 		duration: prometheus.NewDesc("copenclose_call_duration_seconds", "How long calls took, counted by powers of two of a nanosecond; bounds are 7 % low, because 2^30 of them are 1.07 s.", durations, nil),
 		events:   prometheus.NewDesc("copenclose_calls_seen_total", "What became of each call: counted, filtered, lost, or missed (at most).", []string{"fate"}, nil),
+		open:     prometheus.NewDesc("copenclose_open_fds", "Descriptors that are open in all processes.", whose, nil),
+		fullest:  prometheus.NewDesc("copenclose_fullest_process_open_fds", "Descriptors of the process that has used most of its limit.", whose, nil),
+		limit:    prometheus.NewDesc("copenclose_fullest_process_limit_fds", "How many that process may have (RLIMIT_NOFILE).", whose, nil),
+		dropped:  prometheus.NewDesc("copenclose_export_events_dropped_total", "Events that were to be sent and did not come out of the kernel: over the rate, or no room in the buffer.", append(whose, "reason"), nil),
 		series:   make(map[key]time.Time),
 	}
 }
+
+// saysWhose reports whether a label says whose a call is, and nothing of the call.
+func (l Label) saysWhose() bool { return l != Operation && l != Syscall && l != Error }
 
 // ParseLabel returns the label of a name.
 func ParseLabel(name string) (Label, error) {
@@ -126,7 +147,7 @@ func (c *Collector) Collect(to chan<- prometheus.Metric) {
 		return
 	}
 	for k, n := range c.sum(s) {
-		to <- prometheus.MustNewConstMetric(c.calls, prometheus.CounterValue, float64(n), c.values(k, true)...)
+		to <- prometheus.MustNewConstMetric(c.calls, prometheus.CounterValue, float64(n), c.values(k, Label.isOfCalls)...)
 	}
 	if c.cfg.Latency {
 		for k, l := range c.latencies(s) {
@@ -138,6 +159,8 @@ func (c *Collector) Collect(to chan<- prometheus.Metric) {
 	} {
 		to <- prometheus.MustNewConstMetric(c.events, prometheus.CounterValue, float64(n), fate)
 	}
+	c.collectHoldings(to)
+	c.collectDropped(to)
 	if c.cfg.More != nil {
 		c.cfg.More(to)
 	}
@@ -207,7 +230,7 @@ func (c *Collector) drop(sums map[key]uint64, k key) {
 	n := sums[k]
 	delete(sums, k)
 	for i, l := range Labels {
-		if l != Operation && l != Syscall && l != Error {
+		if l.saysWhose() {
 			k[i] = ""
 		}
 	}
@@ -227,51 +250,59 @@ func (c *Collector) has(l Label) bool { return slices.Contains(c.cfg.Labels, l) 
 
 // keyOf returns the series of a cell. The host's container is "".
 func (c *Collector) keyOf(cell *counting.Cell) (k key) {
-	container := cell.Origin.Container()
+	k = c.whose(cell.Origin.Container())
 	for i, l := range Labels {
-		if !c.has(l) {
-			continue
-		}
-		switch l {
-		case Operation:
+		switch {
+		case !c.has(l):
+		case l == Operation:
 			k[i] = cell.Operation().String()
-		case Syscall:
+		case l == Syscall:
 			k[i] = bpf.Syscalls[cell.Syscall].Name
-		case Error:
-			if cell.Error != 0 {
-				k[i] = counting.ErrorName(cell.Error)
-			}
-		default:
-			if container == nil {
-				continue
-			}
-			switch l {
-			case Container:
-				k[i] = cmp.Or(container.Name, container.Label)
-			case Namespace:
-				k[i] = container.Namespace
-			case Pod:
-				k[i] = container.Pod
-			case Image:
-				k[i] = container.Image
-			case Runtime:
-				k[i] = container.Runtime
-			}
+		case l == Error && cell.Error != 0:
+			k[i] = counting.ErrorName(cell.Error)
 		}
 	}
 	return k
 }
 
-// values returns the values of the labels that are shown; those of a duration have no
-// error. Prometheus takes valid UTF-8 only.
-func (c *Collector) values(k key, withError bool) (values []string) {
+// whose returns the values of the labels that say whose something is.
+func (c *Collector) whose(container *stream.Container) (k key) {
+	if container == nil {
+		return k
+	}
 	for i, l := range Labels {
-		if c.has(l) && (withError || l != Error) {
+		if !c.has(l) {
+			continue
+		}
+		switch l {
+		case Container:
+			k[i] = cmp.Or(container.Name, container.Label)
+		case Namespace:
+			k[i] = container.Namespace
+		case Pod:
+			k[i] = container.Pod
+		case Image:
+			k[i] = container.Image
+		case Runtime:
+			k[i] = container.Runtime
+		}
+	}
+	return k
+}
+
+// values returns the values of the labels that are shown and wanted. Prometheus takes
+// valid UTF-8 only.
+func (c *Collector) values(k key, want func(Label) bool) (values []string) {
+	for i, l := range Labels {
+		if c.has(l) && want(l) {
 			values = append(values, strings.ToValidUTF8(k[i], "\uFFFD"))
 		}
 	}
 	return values
 }
+
+func (l Label) isOfCalls() bool     { return true }
+func (l Label) isOfDurations() bool { return l != Error }
 
 // latencies adds up how long calls took, by series without their errors.
 func (c *Collector) latencies(s *counting.Snapshot) map[key]*counting.Latencies {
@@ -312,7 +343,7 @@ func (c *Collector) histogram(k key, l *counting.Latencies) prometheus.Metric {
 		sum += float64(n) * 0.75 * math.Ldexp(1e-9, power)
 		buckets[power-30] += int64(n)
 	}
-	h, err := prometheus.NewConstNativeHistogram(c.duration, count, sum, buckets, nil, 0, 0, 0, time.Time{}, c.values(k, false)...)
+	h, err := prometheus.NewConstNativeHistogram(c.duration, count, sum, buckets, nil, 0, 0, 0, time.Time{}, c.values(k, Label.isOfDurations)...)
 	if err != nil {
 		return prometheus.NewInvalidMetric(c.duration, err)
 	}

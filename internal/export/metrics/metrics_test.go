@@ -17,6 +17,7 @@ import (
 
 	"github.com/copenclose/copenclose/bpf"
 	"github.com/copenclose/copenclose/internal/counting"
+	"github.com/copenclose/copenclose/internal/stream"
 )
 
 func syscall(name string) uint8 {
@@ -171,5 +172,59 @@ func TestParseLabel(t *testing.T) {
 	want := fmt.Sprintf("no label %q; there are container, namespace, pod, image, runtime, operation, syscall, error", "pid")
 	if _, err := ParseLabel("pid"); err == nil || err.Error() != want {
 		t.Errorf("pid: %v", err)
+	}
+}
+
+// What is open is summed by container, with the process that is nearest to its limit; the
+// smallest ones are together where there are too many.
+func TestHoldings(t *testing.T) {
+	held := func(name string, open, limit uint64) Holding {
+		return Holding{Container: &stream.Container{Name: name, Pod: "p", Namespace: "n"}, Open: open, Limit: limit}
+	}
+	all := []Holding{held("web", 10, 1000), held("web", 9, 10), {nil, 50, 0}, held("a", 1, 10), held("b", 2, 4)}
+	c := collector(snapshot(0, nil), func(cfg *Config) {
+		cfg.MaxSeries = 3
+		cfg.Holdings = func() ([]Holding, error) { return all, nil }
+	})
+	err := testutil.CollectAndCompare(c, strings.NewReader(`
+# HELP copenclose_open_fds Descriptors that are open in all processes.
+# TYPE copenclose_open_fds gauge
+copenclose_open_fds{container="",namespace="",pod=""} 50
+copenclose_open_fds{container="web",namespace="n",pod="p"} 19
+copenclose_open_fds{container="other",namespace="",pod=""} 3
+# HELP copenclose_fullest_process_open_fds Descriptors of the process that has used most of its limit.
+# TYPE copenclose_fullest_process_open_fds gauge
+copenclose_fullest_process_open_fds{container="",namespace="",pod=""} 50
+copenclose_fullest_process_open_fds{container="web",namespace="n",pod="p"} 9
+copenclose_fullest_process_open_fds{container="other",namespace="",pod=""} 2
+# HELP copenclose_fullest_process_limit_fds How many that process may have (RLIMIT_NOFILE).
+# TYPE copenclose_fullest_process_limit_fds gauge
+copenclose_fullest_process_limit_fds{container="",namespace="",pod=""} 0
+copenclose_fullest_process_limit_fds{container="web",namespace="n",pod="p"} 10
+copenclose_fullest_process_limit_fds{container="other",namespace="",pod=""} 4
+`), "copenclose_open_fds", "copenclose_fullest_process_open_fds", "copenclose_fullest_process_limit_fds")
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// What was dropped is counted by container and by why.
+func TestDropped(t *testing.T) {
+	web := &stream.Container{Name: "web"}
+	c := collector(snapshot(0, nil), func(cfg *Config) {
+		cfg.Dropped = func() ([]Dropped, error) {
+			return []Dropped{{web, stream.Dropped{Lost: 1, Limited: 2}}, {web, stream.Dropped{Limited: 3}}, {nil, stream.Dropped{Lost: 4}}}, nil
+		}
+	})
+	err := testutil.CollectAndCompare(c, strings.NewReader(`
+# HELP copenclose_export_events_dropped_total Events that were to be sent and did not come out of the kernel: over the rate, or no room in the buffer.
+# TYPE copenclose_export_events_dropped_total counter
+copenclose_export_events_dropped_total{container="",namespace="",pod="",reason="buffer"} 4
+copenclose_export_events_dropped_total{container="",namespace="",pod="",reason="rate"} 0
+copenclose_export_events_dropped_total{container="web",namespace="",pod="",reason="buffer"} 1
+copenclose_export_events_dropped_total{container="web",namespace="",pod="",reason="rate"} 5
+`), "copenclose_export_events_dropped_total")
+	if err != nil {
+		t.Error(err)
 	}
 }
