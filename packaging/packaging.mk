@@ -30,7 +30,7 @@ export SOURCE_DATE_EPOCH MAINTAINER
 package: $(DEB) $(RPM) $(APK) ## Make a deb, an rpm and an apk: ARCH=arm64
 
 PACKAGED := packaging/nfpm.yaml packaging/stage packaging/copenclose.8 packaging/lintian-overrides CHANGELOG.md \
-	$(wildcard packaging/completion/*copenclose*)
+	$(wildcard packaging/completion/*copenclose* packaging/service/*)
 
 $(DEB) $(RPM) $(APK): $(STATIC) $(SBOM) $(COLLECTED) $(PACKAGED) | $(NFPM)
 	@echo '  PACKAGE  $@'
