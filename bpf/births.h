@@ -4,7 +4,7 @@
 #define COPENCLOSE_BIRTHS_H
 
 #include "call.h"
-#include "creators.h"
+#include "creation.h"
 #include "descriptor.h"
 #include "fdtable.h"
 #include "file.h"
@@ -38,17 +38,17 @@ static const struct made nothing_made;
 struct birth_counts birth_counts SEC(".data.births");
 
 /* 1 + enum creator by number, as in call.h. */
-#define CREATOR_OF_NR_64(name, how, ...) AT(NR_64(__VA_ARGS__)) = 1 + MADE_BY_##name,
-#define CREATOR_OF_NR_32(name, how, ...) AT(NR_32(__VA_ARGS__)) = 1 + MADE_BY_##name,
-#define HOW_OF(name, how, ...) [MADE_BY_##name] = how,
+#define CREATOR_OF_NR_64(name, ...) AT(NR_64(__VA_ARGS__)) = 1 + MADE_BY_##name,
+#define CREATOR_OF_NR_32(name, ...) AT(NR_32(__VA_ARGS__)) = 1 + MADE_BY_##name,
+#define CREATION_OF(name, x86_64, i386, arm64, arm, makes, ...) [MADE_BY_##name] = makes,
 
 static const __u8 creator_64[NUMBERS + 1] = {CREATORS(CREATOR_OF_NR_64)};
 static const __u8 creator_32[NUMBERS + 1] = {CREATORS(CREATOR_OF_NR_32) AT(NR_SOCKETCALL) =
 						     1 + MADE_BY_COUNT};
 /* A power of two, so that a mask keeps an index below it. */
 #define CREATORS_MAX 64
-_Static_assert(MADE_BY_COUNT <= CREATORS_MAX, "more creators than how_of has room for");
-static const __u8 how_of[CREATORS_MAX] = {CREATORS(HOW_OF)};
+_Static_assert(MADE_BY_COUNT <= CREATORS_MAX, "more creators than creation_of has room for");
+static const __u8 creation_of[CREATORS_MAX] = {CREATORS(CREATION_OF)};
 
 #define ENFILE 23 /* include/uapi/asm-generic/errno-base.h */
 
@@ -229,50 +229,25 @@ static __always_inline void note_message(const struct call *call, __u32 creator,
 	}
 }
 
-/* Commands of bpf(2) that return a descriptor; include/uapi/linux/bpf.h. */
-#define BPF_COMMANDS                                                                             \
-	(1ULL << BPF_MAP_CREATE | 1ULL << BPF_PROG_LOAD | 1ULL << BPF_OBJ_GET |                  \
-	 1ULL << BPF_PROG_GET_FD_BY_ID | 1ULL << BPF_MAP_GET_FD_BY_ID |                          \
-	 1ULL << BPF_RAW_TRACEPOINT_OPEN | 1ULL << BPF_BTF_LOAD | 1ULL << BPF_BTF_GET_FD_BY_ID | \
-	 1ULL << BPF_LINK_CREATE | 1ULL << BPF_LINK_GET_FD_BY_ID | 1ULL << BPF_ITER_CREATE)
-
-#define F_DUPFD 0 /* asm-generic/fcntl.h, linux/fcntl.h */
-#define F_DUPFD_CLOEXEC 1030
-
 static __always_inline void note_births(struct call *call, __u32 creator)
 {
 	__u32 index = creator;
 
 	/* 5.10 has forgotten the bound of creator here, and the compiler would know it. */
 	barrier_var(index);
+	index &= CREATORS_MAX - 1;
 	decode_arguments(call);
-	switch (how_of[index & (CREATORS_MAX - 1)]) {
-	case MAKES_SIGNALFD: /* else it changes the one that it was given */
-		if ((__s32)call->arg[0] != -1)
-			return;
-		break;
-	case MAKES_BY_COMMAND:
-		if (call->arg[0] > 63 || !(BPF_COMMANDS & (1ULL << (call->arg[0] & 63))))
-			return;
-		break;
+	if (!makes_descriptors(call, creation_of[index]))
+		return;
+	switch (creation_of[index]) {
+	case COPIES_ONE:
+	case COPIES_ONTO:
 	case COPIES_BY_COMMAND:
-		if (call->arg[1] != F_DUPFD && call->arg[1] != F_DUPFD_CLOEXEC)
-			return;
-		note_birth(call, creator, call->ret, false);
-		return;
-	case COPIES_ONTO: /* dup2(2) of a descriptor onto itself does nothing */
-		if (call->arg[0] == call->arg[1])
-			return;
-		note_birth(call, creator, call->ret, false);
-		return;
-	case COPIES:
 		note_birth(call, creator, call->ret, false);
 		return;
 	case MAKES_PAIR:
-		note_pair(call, creator, call->arg[0]);
-		return;
-	case MAKES_SOCKETPAIR:
-		note_pair(call, creator, call->arg[3]);
+		note_pair(call, creator,
+			  creator == MADE_BY_socketpair ? call->arg[3] : call->arg[0]);
 		return;
 	case RECEIVES:
 		note_message(call, creator, call->arg[1]);

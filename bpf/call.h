@@ -78,17 +78,17 @@ static __always_inline void resolve_socketcall(struct call *call)
 }
 
 /*
- * 1 + enum syscall by number, 0 for a call that is not traced. Syscalls that an ABI
- * lacks share the last element.
+ * 1 + enum syscall by number, 0 for a call that is not traced: the tool takes out those
+ * that nobody asked for. Syscalls that an ABI lacks share the last element.
  */
 #define NUMBERS 512
 #define AT(nr) [(nr) == NO_NUMBER ? NUMBERS : (nr)]
 #define OF_NR_64(name, ...) AT(NR_64(__VA_ARGS__)) = 1 + SYS_##name,
 #define OF_NR_32(name, ...) AT(NR_32(__VA_ARGS__)) = 1 + SYS_##name,
 
-static const __u8 of_number_64[NUMBERS + 1] = {SYSCALLS(OF_NR_64)};
-static const __u8 of_number_32[NUMBERS + 1] = {SYSCALLS(OF_NR_32) AT(NR_SOCKETCALL) =
-						       1 + SYS_COUNT};
+const volatile __u8 of_number_64[NUMBERS + 1] = {SYSCALLS(OF_NR_64)};
+const volatile __u8 of_number_32[NUMBERS + 1] = {SYSCALLS(OF_NR_32) AT(NR_SOCKETCALL) =
+							 1 + SYS_COUNT};
 
 /* The call that the current task is in. Returns false if it is not traced. */
 static __always_inline bool call_from_registers(struct call *call, const struct pt_regs *regs,
@@ -131,10 +131,10 @@ static __always_inline bool is_traced(const struct call *call)
 	return call->syscall < SYS_COUNT && cfg.traced & (1ULL << call->syscall);
 }
 
-/* set is one of those in syscalls.h. */
+/* set is one of those in syscalls.h. One of which nothing is traced costs nothing. */
 static __always_inline bool is_in(const struct call *call, __u64 set)
 {
-	return set & (1ULL << call->syscall);
+	return cfg.traced & set && set & (1ULL << call->syscall);
 }
 
 /* Calls that close what an fd was; it is gone when they return. */

@@ -70,7 +70,7 @@ static __always_inline void describe_close_range(struct slot *list, const struct
 /* Of dup2 and dup3 that replace nothing, nothing is noted. */
 static __always_inline struct file *closed_file(const struct call *call)
 {
-	if (!is_in(call, IF_CLOSES))
+	if (!is_in(call, MAKES_FD))
 		return file_of(call->task, call->arg[0]);
 	return (__u32)call->arg[0] == (__u32)call->arg[1] ? NULL
 							  : file_of(call->task, call->arg[1]);
@@ -88,11 +88,11 @@ static __always_inline void note_closing(struct call *call, __u32 tid)
 	decode_arguments(call);
 	if (call->syscall != SYS_close_range)
 		file = closed_file(call);
-	if (is_in(call, IF_CLOSES) && !file)
+	if (is_in(call, cfg.only_closes) && !file)
 		return;
 	slot = take_closing_slot(call, tid);
 	if (!slot) {
-		if (is_in(call, IF_CLOSES))
+		if (is_in(call, cfg.only_closes))
 			count_lost(owner_of_caller());
 		return;
 	}

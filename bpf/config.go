@@ -7,8 +7,9 @@ package bpf
 // before they are loaded. What is false costs nothing, because the verifier drops the
 // code.
 type Config struct {
-	Traced uint64 // a bit for each index of Syscalls
-	Token  uint64 // of the handshake, see Shared
+	Traced     uint64 // a bit for each index of Syscalls
+	OnlyCloses uint64 // those of them that are recorded only if they close something
+	Token      uint64 // of the handshake, see Shared
 
 	// How many records of an owner there may be, see owner.h: one each RateInterval ns,
 	// 0 for any number; and as many at once as fit into RateBurst ns.
@@ -56,3 +57,31 @@ type Config struct {
 
 // ConfigVariable is the variable in Object that a Config is written to.
 const ConfigVariable = "cfg"
+
+// NumbersVariable is the variable in Object that has a NumberTable for calls of an ABI.
+func NumbersVariable(abi ABI) string {
+	if abi == ABI32 {
+		return "of_number_32"
+	}
+	return "of_number_64"
+}
+
+// NumberTable is what call.h tells syscalls by: of each number 1 + the index into
+// Syscalls, 0 for none.
+type NumberTable [numbers + 1]uint8
+
+const numbers = 512 // NUMBERS of call.h
+
+// Numbered returns the table of the syscalls that are traced, by a bit for each index of
+// Syscalls.
+func Numbered(traced uint64, abi ABI) (table NumberTable) {
+	for i, s := range Syscalls {
+		if number, exists := s.Number(abi); exists && traced&(1<<i) != 0 {
+			table[number] = uint8(1 + i)
+		}
+		if number, exists := Socketcall.Number(abi); exists && traced&(1<<i) != 0 && s.Socketcall != 0 {
+			table[number] = uint8(1 + len(Syscalls))
+		}
+	}
+	return table
+}

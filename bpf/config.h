@@ -10,8 +10,9 @@
  * nothing: to the verifier it is a constant, and it drops the code.
  */
 struct config {
-	__u64 traced; /* a bit for each enum syscall */
-	__u64 token;  /* of the handshake, see struct shared */
+	__u64 traced;	   /* a bit for each enum syscall */
+	__u64 only_closes; /* those of them that are recorded only if they close something */
+	__u64 token;	   /* of the handshake, see struct shared */
 
 	/*
 	 * How many records of an owner there may be, see owner.h: one each so many ns, 0 for

@@ -70,7 +70,42 @@ static __always_inline struct call call_from_handler(const __u64 *ctx, long ret,
 	}
 #define ON_HANDLERS(name, ...) ON_HANDLER(name, name) ON_HANDLER(name##_32, name)
 
-SYSCALLS(ON_HANDLERS)
+DEFAULT_SYSCALLS(ON_HANDLERS)
+
+/*
+ * The programs for the others share their code, for there are many, and few are ever
+ * loaded.
+ */
+static __noinline int handler_enters(__u64 *ctx, enum syscall syscall)
+{
+	struct call call = call_from_handler(ctx, 0, syscall);
+
+	barrier_var(call.syscall);
+	return called(&call);
+}
+
+static __noinline int handler_returns(__u64 *ctx, enum syscall syscall)
+{
+	struct call call = call_from_handler(ctx, HANDLER_RESULT(ctx), syscall);
+
+	barrier_var(call.syscall);
+	return returned(ctx, &call);
+}
+
+#define ON_OTHER_HANDLER(program, name)                  \
+	SEC("fentry")                                    \
+	int enter_##program(__u64 *ctx)                  \
+	{                                                \
+		return handler_enters(ctx, SYS_##name);  \
+	}                                                \
+	SEC("fexit")                                     \
+	int exit_##program(__u64 *ctx)                   \
+	{                                                \
+		return handler_returns(ctx, SYS_##name); \
+	}
+#define ON_OTHER_HANDLERS(name, ...) ON_OTHER_HANDLER(name, name) ON_OTHER_HANDLER(name##_32, name)
+
+OTHER_SYSCALLS(ON_OTHER_HANDLERS)
 
 SEC("fentry")
 int enter_socketcall_32(__u64 *ctx)

@@ -140,13 +140,19 @@ static __always_inline void describe_connected(struct slot *slot, const struct c
 	}
 }
 
-/* What a call has made that was given no path, like a connection that was accepted. */
-static __always_inline void describe_made(struct slot *slot, const struct call *call)
+/* What an fd is, like a connection that was accepted. */
+static __always_inline void describe_fd(struct slot *slot, struct task_struct *task, __u32 fd)
 {
-	struct file *file = file_of(call->task, call->ret);
+	struct file *file = file_of(task, fd);
 
 	if (file)
 		describe_file(slot, file);
+}
+
+static __always_inline void take_word(struct details *d, __u64 word)
+{
+	d->request = word;
+	d->other = word >> 32;
 }
 
 static __always_inline void read_how(struct details *d, __u64 user_pointer)
@@ -156,25 +162,118 @@ static __always_inline void read_how(struct details *d, __u64 user_pointer)
 	bpf_probe_read_user(&how, sizeof(how), (void *)(long)user_pointer);
 	d->flags = how.flags;
 	d->mode = how.mode;
-	d->resolve = how.resolve;
+	take_word(d, how.resolve);
 }
+
+/* The caller's memory may be gone, and has a 0 then. */
+static __always_inline __u32 read_u32(__u64 user_pointer)
+{
+	__u32 value = 0;
+
+	bpf_probe_read_user(&value, sizeof(value), (void *)(long)user_pointer);
+	return value;
+}
+
+#define SOCK_TYPE_MASK 0xf /* include/linux/net.h */
+
+/* Where the flags are in struct io_uring_params; include/uapi/linux/io_uring.h. */
+#define RING_FLAGS 8
+
+/* What a call has been given that does not fit into struct details. */
+struct given {
+	__u64 text; /* a path, a name or an address, in the caller's memory */
+	__u32 len;  /* of an address */
+	__u32 family;
+	__u32 type;
+	__u32 protocol;
+};
 
 /* What is done with an argument, by its role. */
 #define TAKE_UNUSED(value)
 #define TAKE_FD(value) d->fd = value;
-#define TAKE_DIRFD(value) d->fd = value;
+#define TAKE_OTHER(value) d->other = value;
 #define TAKE_LAST_FD(value) d->last_fd = value;
+#define TAKE_FDS(value)          \
+	d->fd = read_u32(value); \
+	d->other = read_u32((value) + sizeof(__u32));
 #define TAKE_FLAGS(value) d->flags = value;
 #define TAKE_MODE(value) d->mode = value;
 #define TAKE_HOW(value) read_how(d, value);
-#define TAKE_PATH(value) text = value;
-#define TAKE_ADDRESS(value) text = value;
-#define TAKE_ADDRESS_LEN(value) len = value;
-#define TAKE_ARGUMENTS(name, x86_64, i386, arm64, arm, implied, role0, role1, role2, role3)      \
-	case SYS_##name:                                                                         \
-		d->flags = implied;                                                              \
-		TAKE_##role0(call->arg[0]) TAKE_##role1(call->arg[1]) TAKE_##role2(call->arg[2]) \
+#define TAKE_TEXT(value) given->text = value;
+#define TAKE_LEN(value) given->len = value;
+#define TAKE_FAMILY(value) given->family = value;
+#define TAKE_TYPE(value)                      \
+	given->type = (value)&SOCK_TYPE_MASK; \
+	d->flags = (value) & ~(__u64)SOCK_TYPE_MASK;
+#define TAKE_PROTOCOL(value) given->protocol = value;
+#define TAKE_REQUEST(value) d->request = value;
+#define TAKE_EVENT(value) d->request = read_u32(value);
+#define TAKE_RING(value) d->flags = read_u32((value) + RING_FLAGS);
+#define TAKE_SIGNALS(value)           \
+	d->request = read_u32(value); \
+	d->other = read_u32((value) + sizeof(__u32));
+#define TAKE_ARGUMENTS(name, x86_64, i386, arm64, arm, makes, implied, role0, role1, role2, role3) \
+	case SYS_##name:                                                                           \
+		d->flags = implied;                                                                \
+		TAKE_##role0(call->arg[0]) TAKE_##role1(call->arg[1]) TAKE_##role2(call->arg[2])   \
 			TAKE_##role3(call->arg[3]) break;
+
+static __always_inline void take_arguments(struct details *d, struct given *given,
+					   const struct call *call)
+{
+	switch (call->syscall) {
+		DEFAULT_SYSCALLS(TAKE_ARGUMENTS)
+	default:
+		break;
+	}
+	if (!(cfg.traced & OTHERS))
+		return;
+	switch (call->syscall) {
+		OTHER_SYSCALLS(TAKE_ARGUMENTS)
+	default:
+		break;
+	}
+}
+
+/* A socket that was not made. */
+static __always_inline void describe_wanted_socket(struct slot *slot, const struct given *given)
+{
+	struct socket_part *s = begin_socket(slot);
+
+	s->family = given->family;
+	s->type = given->type;
+	s->protocol = given->protocol;
+}
+
+/* Of a bind that failed the address that it was given, else the socket's own. */
+static __always_inline void describe_bound(struct slot *slot, const struct call *call, __u32 fd,
+					   const struct given *given)
+{
+	struct file *file = file_of(call->task, fd);
+	struct sock *sk = file ? sock_of(file) : NULL;
+
+	if (sk)
+		describe_sock(slot, sk);
+	if (call->ret >= 0)
+		return;
+	__builtin_memset(&slot->socket.local, 0, sizeof(slot->socket.local));
+	slot->details.text_len = 0;
+	describe_given_address(slot, (void *)(long)given->text, given->len, true);
+}
+
+/* What dup2 and dup3 closed, or what they have made where nothing was. */
+static __always_inline void describe_copied_onto(struct slot *slot, const struct call *call)
+{
+	if (call->ret < 0) {
+		slot->details.target = TARGET_UNKNOWN;
+		slot->details.text_len = 0;
+		slot->details.parts = 0;
+	} else if (slot->details.target != TARGET_UNKNOWN) {
+		slot->details.remarks |= REMARK_REPLACED;
+	} else {
+		describe_fd(slot, call->task, call->ret);
+	}
+}
 
 /*
  * When the call returned; of one that closes something, what was there is described
@@ -183,25 +282,29 @@ static __always_inline void read_how(struct details *d, __u64 user_pointer)
 static __always_inline bool describe(struct slot *slot, struct call *call)
 {
 	struct details *d = &slot->details;
-	__u64 text = 0; /* a path or an address, in the caller's memory */
-	__u32 len = 0;
+	struct given given = {};
 
 	decode_arguments(call);
-	switch (call->syscall) {
-		SYSCALLS(TAKE_ARGUMENTS)
-	case SYS_COUNT:
-		break;
-	}
-	if (call->ret == -EMFILE && is_in(call, MAKES_FD))
+	take_arguments(d, &given, call);
+	if (call->ret == -EMFILE && is_in(call, MAKES_FD | MAKES_FDS))
 		describe_limit(d, call);
 	if (is_in(call, HAS_PATH))
-		return describe_opened(slot, call, text);
+		return describe_opened(slot, call, given.text);
 	if (is_in(call, HAS_ADDRESS)) {
 		describe_connected(slot, call, file_of(call->task, d->fd));
-		describe_given_address(slot, (void *)(long)text, len, true);
-	} else if (is_in(call, MAKES_FD) && call->ret >= 0) {
-		describe_made(slot, call);
-	}
+		describe_given_address(slot, (void *)(long)given.text, given.len, true);
+	} else if (is_in(call, HAS_OWN_ADDRESS))
+		describe_bound(slot, call, d->fd, &given);
+	else if (is_in(call, MAKES_FD & CLOSES))
+		describe_copied_onto(slot, call);
+	else if (is_in(call, HAS_FAMILY) && call->ret < 0)
+		describe_wanted_socket(slot, &given);
+	else if (is_in(call, IS_ON_FD) || (is_in(call, MAKES_FDS) && call->ret >= 0))
+		describe_fd(slot, call->task, d->fd);
+	if (is_in(call, HAS_NAME))
+		describe_given_path(slot, given.text);
+	if (is_in(call, MAKES_FD & ~CLOSES) && call->ret >= 0)
+		describe_fd(slot, call->task, call->ret);
 	return !cfg.only_paths || listing_passes(file_listing(slot), cfg.other_paths);
 }
 

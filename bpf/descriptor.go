@@ -32,13 +32,21 @@ const (
 	StacksVariable = "has_stacks"
 )
 
-// Creators are the calls that make descriptors, in the order of creators.h.
-var Creators = [...]string{
-	"open", "openat", "openat2", "creat", "open_by_handle_at", "socket", "accept", "accept4", "socketpair", "pipe", "pipe2",
-	"eventfd", "eventfd2", "epoll_create", "epoll_create1", "memfd_create", "memfd_secret", "inotify_init", "inotify_init1",
-	"fanotify_init", "timerfd_create", "signalfd", "signalfd4", "pidfd_open", "perf_event_open", "bpf", "userfaultfd",
-	"io_uring_setup", "mq_open", "open_tree", "fsopen", "fsmount", "fspick", "landlock_create_ruleset", "dup", "dup2", "dup3",
-	"fcntl", "fcntl64", "pidfd_getfd", "recvmsg",
+// Creators are the calls that make descriptors, in the order of enum creator of syscalls.h.
+var Creators = func() (names []string) {
+	for _, s := range creators() {
+		names = append(names, s.Name)
+	}
+	return names
+}()
+
+func creators() (all []Syscall) {
+	for _, s := range append(Syscalls[:], Recvmsg) {
+		if s.Makes != MakesNone {
+			all = append(all, s)
+		}
+	}
+	return all
 }
 
 // BirthKey is struct birth_key of descriptor.h, a key of BirthsMap.

@@ -87,6 +87,7 @@ const (
 	Unreadable                    // the given path was not in memory when the call returned
 	Outcome                       // what became of a connect that returned EINPROGRESS
 	FastOpen                      // a connect that a send made, see tcp(7) TCP_FASTOPEN
+	Replaced                      // the file is what a dup2 or dup3 closed
 )
 
 // Parts is a set of the bits of enum part of record.h: what follows Details.
@@ -102,13 +103,14 @@ const (
 // requested.
 type Details struct {
 	Latency   uint64 // ns, 0 if not asked for
-	Resolve   uint64 // of openat2(2)
+	Request   uint32 // a command, a clock or the type of an event; see also Resolve and Signals
+	Other     int32  // what is copied, the second of two fds, or a pid; see also Resolve and Signals
 	Inode     uint64 // of a namespace
 	PPID      uint32
-	FD        int32  // the call's own: what is closed, connected, or listens; or a dirfd
+	FD        int32  // the call's own: what is closed, connected, or listens; a dirfd; the first of two
 	LastFD    uint32 // of close_range(2); see also Record.Limit
 	Flags     uint32 // of the call
-	Mode      uint32
+	Mode      uint32 // or another number, see ArgValue
 	NumClosed uint32 // files that a close_range closed; see also Record.Limit
 	FileMode  uint16 // st_mode of the target
 	givenLen  uint16
@@ -119,6 +121,12 @@ type Details struct {
 	SlotAfter uint32 // 1 + a direct descriptor of io_uring; see Record.Slot
 	textLen   uint32
 }
+
+// Resolve is that of openat2(2).
+func (d *Details) Resolve() uint64 { return uint64(d.Request) | uint64(uint32(d.Other))<<32 }
+
+// Signals is the set that signalfd(2) is given, a bit for each signal.
+func (d *Details) Signals() uint64 { return d.Resolve() }
 
 // address is struct address of record.h.
 type address struct {
@@ -274,10 +282,10 @@ func (r *Record) HasClosed() bool {
 const noMoreFDs = -int32(syscall.EMFILE)
 
 // Limit returns how many fds a process had open, and how many it may have (its soft
-// RLIMIT_NOFILE), when an open or accept failed with EMFILE. Where it had fewer than it
+// RLIMIT_NOFILE), when a call that makes one failed with EMFILE. Where it had fewer than it
 // may have, something else has a limit.
 func (r *Record) Limit() (open, limit uint32, known bool) {
-	if r.Details == nil || r.Ret != noMoreFDs || !Syscalls[r.Syscall].MakesFD {
+	if r.Details == nil || r.Ret != noMoreFDs || Syscalls[r.Syscall].Makes == MakesNone {
 		return 0, 0, false
 	}
 	return r.Details.NumClosed, r.Details.LastFD, true
@@ -348,7 +356,7 @@ func (r *Record) Local() Address {
 	return r.address(&r.Socket.local, r.Socket.peer.textLen)
 }
 
-// Asked is the address that connect(2) was given.
+// Asked is the address that connect(2), or a bind(2) that failed, was given.
 func (r *Record) Asked() Address {
 	if r.Socket == nil {
 		return Address{}
@@ -394,12 +402,18 @@ func (r *Record) FD() (fd int32, ok bool) {
 	return fd, fd >= 0
 }
 
-// NewFD is the file descriptor that the call made, or -1.
+// NewFD is the file descriptor that the call made, of two the first, or -1.
 func (r *Record) NewFD() int32 {
-	if _, direct := r.Slot(); direct || r.Ret < 0 || r.Flags&NoResult != 0 || !Syscalls[r.Syscall].MakesFD {
+	_, direct := r.Slot()
+	switch makes := Syscalls[r.Syscall].Makes; {
+	case direct || r.Ret < 0 || r.Flags&NoResult != 0 || makes == MakesNone:
 		return -1
+	case makes != MakesPair:
+		return r.Ret
+	case r.Details != nil:
+		return r.Details.FD
 	}
-	return r.Ret
+	return -1
 }
 
 // Slot is the number of the direct descriptor of io_uring that the call opened, closed,
@@ -409,6 +423,15 @@ func (r *Record) Slot() (number uint32, ok bool) {
 		return 0, false
 	}
 	return r.Details.SlotAfter - 1, true
+}
+
+// Second is the other one of two file descriptors that the call made; ok is false if
+// there is none.
+func (r *Record) Second() (fd int32, ok bool) {
+	if r.Ret < 0 || r.Details == nil || Syscalls[r.Syscall].Makes != MakesPair {
+		return 0, false
+	}
+	return r.Details.Other, true
 }
 
 // Shared is struct shared of record.h, which lies in SharedMap. Both sides write

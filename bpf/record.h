@@ -72,6 +72,7 @@ enum remark {
 	REMARK_UNREADABLE = 2, /* the given path was not in memory when the call returned */
 	REMARK_OUTCOME = 4,    /* what became of a connect that returned EINPROGRESS */
 	REMARK_FAST_OPEN = 8,  /* a connect that a send made, see tcp(7) TCP_FASTOPEN */
+	REMARK_REPLACED = 16,  /* the file is what a dup2 or dup3 closed */
 };
 
 /* Bits of details.parts. */
@@ -87,13 +88,15 @@ enum part {
  */
 struct details {
 	__u64 latency; /* ns, 0 if not asked for */
-	__u64 resolve; /* openat2 */
-	__u64 inode;   /* of a namespace */
+	__u32 request; /* a command or a clock; the lower half of resolve or of a set of signals */
+	__s32 other; /* what is copied, the second of two fds, or a pid; the upper half of these */
+	__u64 inode; /* of a namespace */
 	__u32 ppid;
-	__s32 fd;      /* the call's own: what is closed, connected, or listens; or a dirfd */
-	__u32 last_fd; /* close_range; of EMFILE, how many fds the process may have */
-	__u32 flags;   /* of the call */
-	__u32 mode;
+	__s32 fd; /* the call's own: what is closed, connected, or listens; a dirfd; the first of
+		     two */
+	__u32 last_fd;	  /* close_range; of EMFILE, how many fds the process may have */
+	__u32 flags;	  /* of the call */
+	__u32 mode;	  /* or another number */
 	__u32 num_closed; /* files that a close_range closed; of EMFILE, fds that are open */
 	__u16 file_mode;  /* st_mode of the target */
 	__u16 given_len;  /* bytes of text that are the path as given */
@@ -128,7 +131,7 @@ struct socket_part {
 	__u8 reserved[3];
 	struct address peer;
 	struct address local;
-	struct address asked; /* what connect was given */
+	struct address asked; /* what connect, or a bind that failed, was given */
 };
 
 /*

@@ -100,7 +100,7 @@ static __always_inline struct slot *take_over_slot(void)
 	if (!slot || slot->since != longest)
 		return NULL;
 	/* Without its note this one is not shown at all. */
-	if (IF_CLOSES & (1ULL << slot->event.syscall))
+	if (cfg.only_closes & (1ULL << slot->event.syscall))
 		count_lost(slot->owner);
 	return slot;
 }
@@ -121,7 +121,7 @@ static __always_inline struct slot *take_closing_slot(const struct call *call, _
 	slot->tid = tid;
 	slot->since = bpf_jiffies64();
 	slot->event.syscall = call->syscall;
-	if (is_in(call, IF_CLOSES))
+	if (is_in(call, cfg.only_closes))
 		slot->owner = owner_of_caller();
 	noted.slot = slot->number;
 	if (cfg.want_latency)

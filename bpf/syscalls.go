@@ -16,6 +16,11 @@ type Syscall struct {
 	Name string
 	// Group is the name that stands for this syscall and those like it.
 	Group string
+	// Also are further groups that it is in. Who names one of them, or the syscall
+	// itself, wants each call of it, also where OnlyCloses is set.
+	Also []string
+	// ByDefault says that it is traced where nothing is said of syscalls.
+	ByDefault bool
 	// Numbers are what programs call it by.
 	Numbers Numbers
 	// Socketcall is its number in socketcall(2), 0 if it has none; linux/net.h.
@@ -24,14 +29,33 @@ type Syscall struct {
 	Arguments Arguments
 	// Implies is the flags of a syscall that has no argument for them.
 	Implies uint32
-	// MakesFD says that the result is a new file descriptor.
-	MakesFD bool
+	// Makes says which descriptors it makes. Of one that makes some only for some of its
+	// arguments, its other calls are not recorded.
+	Makes Creation
 	// Closes says that it closes files, which are gone when it returns.
 	Closes bool
-	// IfCloses says that only calls that close a file are recorded, and only where
-	// details are: without them, nothing is known of what is replaced.
-	IfCloses bool
+	// OnlyCloses says that, as a member of its Group, it stands for its calls that close
+	// a file, and is recorded only where details are: without them, nothing is known of
+	// what is replaced.
+	OnlyCloses bool
 }
+
+// Creation is enum creation of syscalls.h: which descriptors a call makes.
+type Creation uint8
+
+// The values of enum creation.
+const (
+	MakesNone         Creation = iota
+	MakesOne                   // the result is one, of a new file
+	MakesSignalFD              // likewise, unless its first argument is one already
+	MakesByCommand             // likewise, if its first argument is such a command of bpf(2)
+	MakesWithoutFlags          // likewise, if its third argument is 0
+	MakesPair                  // two of new files, at ArgFDs
+	CopiesOne                  // the result is one more of a file that was open
+	CopiesOnto                 // likewise, unless its second argument is the first
+	CopiesByCommand            // likewise, if its second argument is such a command of fcntl(2)
+	Receives                   // likewise, some in a message at the second argument
+)
 
 // Numbers are a syscall's numbers on each architecture, none where it has none.
 type Numbers struct{ X8664, I386, ARM64, ARM int }
@@ -49,61 +73,211 @@ const (
 	Unused        Role = iota
 	ArgFD              // Details.FD
 	ArgDirFD           // Details.FD; a directory's, or AT_FDCWD
+	ArgOldFD           // Details.Other; what is copied or mounted
 	ArgLastFD          // Details.LastFD
+	ArgFDs             // Details.FD and Other; where the kernel puts two that it makes
 	ArgPath            // Record.Given
+	ArgName            // Record.Given; no path
 	ArgFlags           // Details.Flags
 	ArgMode            // Details.Mode
 	ArgHow             // Details.Flags, Mode and Resolve; openat2(2)
-	ArgAddress         // Record.Asked
-	ArgAddressLen      // its length
+	ArgAddress         // Record.Asked; the other end
+	ArgOwnAddress      // Record.Asked, where it is refused; this end
+	ArgAddressLen      // the length of an address
+	ArgFamily          // Socket.Family
+	ArgType            // Socket.Type, and Details.Flags
+	ArgProtocol        // Socket.Protocol
+	ArgRequest         // Details.Request; a command, a clock
+	ArgEvent           // Details.Request; the type in a struct perf_event_attr
+	ArgRing            // Details.Flags; those in a struct io_uring_params
+	ArgValue           // Details.Mode; a number
+	ArgPID             // Details.Other
+	ArgPIDFD           // Details.Mode
+	ArgSignals         // Details.Signals; a set
 )
 
 // Syscalls is the table; the Syscall field of an Event is an index into it.
 var Syscalls = [...]Syscall{
 	{
-		Name: "open", Group: "open", Numbers: Numbers{2, 5, none, 5},
-		Arguments: Arguments{ArgPath, ArgFlags, ArgMode}, MakesFD: true,
+		Name: "open", Group: "open", ByDefault: true, Numbers: Numbers{2, 5, none, 5},
+		Arguments: Arguments{ArgPath, ArgFlags, ArgMode}, Makes: MakesOne,
 	},
 	{
-		Name: "openat", Group: "open", Numbers: Numbers{257, 295, 56, 322},
-		Arguments: Arguments{ArgDirFD, ArgPath, ArgFlags, ArgMode}, MakesFD: true,
+		Name: "openat", Group: "open", ByDefault: true, Numbers: Numbers{257, 295, 56, 322},
+		Arguments: Arguments{ArgDirFD, ArgPath, ArgFlags, ArgMode}, Makes: MakesOne,
 	},
 	{
-		Name: "openat2", Group: "open", Numbers: Numbers{437, 437, 437, 437},
-		Arguments: Arguments{ArgDirFD, ArgPath, ArgHow}, MakesFD: true,
+		Name: "openat2", Group: "open", ByDefault: true, Numbers: Numbers{437, 437, 437, 437},
+		Arguments: Arguments{ArgDirFD, ArgPath, ArgHow}, Makes: MakesOne,
 	},
 	{
 		// Its flags are O_CREAT|O_WRONLY|O_TRUNC; asm-generic/fcntl.h.
-		Name: "creat", Group: "open", Numbers: Numbers{85, 8, none, 8},
-		Arguments: Arguments{ArgPath, ArgMode}, Implies: 0o1101, MakesFD: true,
+		Name: "creat", Group: "open", ByDefault: true, Numbers: Numbers{85, 8, none, 8},
+		Arguments: Arguments{ArgPath, ArgMode}, Implies: 0o1101, Makes: MakesOne,
 	},
 	{
-		Name: "accept", Group: "accept", Numbers: Numbers{43, none, 202, 285}, Socketcall: 5,
-		Arguments: Arguments{ArgFD}, MakesFD: true,
+		Name: "accept", Group: "accept", ByDefault: true, Numbers: Numbers{43, none, 202, 285}, Socketcall: 5,
+		Arguments: Arguments{ArgFD}, Makes: MakesOne,
 	},
 	{
-		Name: "accept4", Group: "accept", Numbers: Numbers{288, 364, 242, 366}, Socketcall: 18,
-		Arguments: Arguments{ArgFD, Unused, Unused, ArgFlags}, MakesFD: true,
+		Name: "accept4", Group: "accept", ByDefault: true, Numbers: Numbers{288, 364, 242, 366}, Socketcall: 18,
+		Arguments: Arguments{ArgFD, Unused, Unused, ArgFlags}, Makes: MakesOne,
 	},
 	{
-		Name: "connect", Group: "connect", Numbers: Numbers{42, 362, 203, 283}, Socketcall: 3,
+		Name: "connect", Group: "connect", ByDefault: true, Numbers: Numbers{42, 362, 203, 283}, Socketcall: 3,
 		Arguments: Arguments{ArgFD, ArgAddress, ArgAddressLen},
 	},
 	{
-		Name: "close", Group: "close", Numbers: Numbers{3, 6, 57, 6},
+		Name: "close", Group: "close", ByDefault: true, Numbers: Numbers{3, 6, 57, 6},
 		Arguments: Arguments{ArgFD}, Closes: true,
 	},
 	{
-		Name: "close_range", Group: "close", Numbers: Numbers{436, 436, 436, 436},
+		Name: "close_range", Group: "close", ByDefault: true, Numbers: Numbers{436, 436, 436, 436},
 		Arguments: Arguments{ArgFD, ArgLastFD, ArgFlags}, Closes: true,
 	},
 	{
-		Name: "dup2", Group: "close", Numbers: Numbers{33, 63, none, 63},
-		Arguments: Arguments{Unused, ArgFD}, Closes: true, IfCloses: true,
+		Name: "dup2", Group: "close", Also: []string{"dup", "descriptors"}, ByDefault: true, Numbers: Numbers{33, 63, none, 63},
+		Arguments: Arguments{ArgOldFD, ArgFD}, Makes: CopiesOnto, Closes: true, OnlyCloses: true,
 	},
 	{
-		Name: "dup3", Group: "close", Numbers: Numbers{292, 330, 24, 358},
-		Arguments: Arguments{Unused, ArgFD, ArgFlags}, Closes: true, IfCloses: true,
+		Name: "dup3", Group: "close", Also: []string{"dup", "descriptors"}, ByDefault: true, Numbers: Numbers{292, 330, 24, 358},
+		Arguments: Arguments{ArgOldFD, ArgFD, ArgFlags}, Makes: CopiesOne, Closes: true, OnlyCloses: true,
+	},
+	{
+		Name: "dup", Group: "dup", Also: []string{"descriptors"}, Numbers: Numbers{32, 41, 23, 41},
+		Arguments: Arguments{ArgOldFD}, Makes: CopiesOne,
+	},
+	{
+		Name: "fcntl", Group: "dup", Also: []string{"descriptors"}, Numbers: Numbers{72, 55, 25, 55},
+		Arguments: Arguments{ArgOldFD, ArgRequest, ArgValue}, Makes: CopiesByCommand,
+	},
+	{
+		Name: "fcntl64", Group: "dup", Also: []string{"descriptors"}, Numbers: Numbers{none, 221, none, 221},
+		Arguments: Arguments{ArgOldFD, ArgRequest, ArgValue}, Makes: CopiesByCommand,
+	},
+	{
+		Name: "socket", Group: "socket", Also: []string{"sockets", "descriptors"}, Numbers: Numbers{41, 359, 198, 281}, Socketcall: 1,
+		Arguments: Arguments{ArgFamily, ArgType, ArgProtocol}, Makes: MakesOne,
+	},
+	{
+		Name: "socketpair", Group: "socketpair", Also: []string{"sockets", "descriptors"}, Numbers: Numbers{53, 360, 199, 288}, Socketcall: 8,
+		Arguments: Arguments{ArgFamily, ArgType, ArgProtocol, ArgFDs}, Makes: MakesPair,
+	},
+	{
+		Name: "bind", Group: "bind", Also: []string{"sockets"}, Numbers: Numbers{49, 361, 200, 282}, Socketcall: 2,
+		Arguments: Arguments{ArgFD, ArgOwnAddress, ArgAddressLen},
+	},
+	{
+		Name: "listen", Group: "listen", Also: []string{"sockets"}, Numbers: Numbers{50, 363, 201, 284}, Socketcall: 4,
+		Arguments: Arguments{ArgFD, ArgValue},
+	},
+	{
+		Name: "pipe", Group: "pipe", Also: []string{"descriptors"}, Numbers: Numbers{22, 42, none, 42},
+		Arguments: Arguments{ArgFDs}, Makes: MakesPair,
+	},
+	{
+		Name: "pipe2", Group: "pipe", Also: []string{"descriptors"}, Numbers: Numbers{293, 331, 59, 359},
+		Arguments: Arguments{ArgFDs, ArgFlags}, Makes: MakesPair,
+	},
+	{
+		Name: "eventfd", Group: "eventfd", Also: []string{"descriptors"}, Numbers: Numbers{284, 323, none, 351},
+		Arguments: Arguments{ArgValue}, Makes: MakesOne,
+	},
+	{
+		Name: "eventfd2", Group: "eventfd", Also: []string{"descriptors"}, Numbers: Numbers{290, 328, 19, 356},
+		Arguments: Arguments{ArgValue, ArgFlags}, Makes: MakesOne,
+	},
+	{
+		Name: "timerfd_create", Group: "timerfd_create", Also: []string{"descriptors"}, Numbers: Numbers{283, 322, 85, 350},
+		Arguments: Arguments{ArgRequest, ArgFlags}, Makes: MakesOne,
+	},
+	{
+		Name: "signalfd", Group: "signalfd", Also: []string{"descriptors"}, Numbers: Numbers{282, 321, none, 349},
+		Arguments: Arguments{Unused, ArgSignals}, Makes: MakesSignalFD,
+	},
+	{
+		Name: "signalfd4", Group: "signalfd", Also: []string{"descriptors"}, Numbers: Numbers{289, 327, 74, 355},
+		Arguments: Arguments{Unused, ArgSignals, Unused, ArgFlags}, Makes: MakesSignalFD,
+	},
+	{
+		Name: "epoll_create", Group: "epoll_create", Also: []string{"descriptors"}, Numbers: Numbers{213, 254, none, 250},
+		Arguments: Arguments{ArgValue}, Makes: MakesOne,
+	},
+	{
+		Name: "epoll_create1", Group: "epoll_create", Also: []string{"descriptors"}, Numbers: Numbers{291, 329, 20, 357},
+		Arguments: Arguments{ArgFlags}, Makes: MakesOne,
+	},
+	{
+		Name: "inotify_init", Group: "inotify_init", Also: []string{"descriptors"}, Numbers: Numbers{253, 291, none, 316},
+		Makes: MakesOne,
+	},
+	{
+		Name: "inotify_init1", Group: "inotify_init", Also: []string{"descriptors"}, Numbers: Numbers{294, 332, 26, 360},
+		Arguments: Arguments{ArgFlags}, Makes: MakesOne,
+	},
+	{
+		Name: "fanotify_init", Group: "fanotify_init", Also: []string{"descriptors"}, Numbers: Numbers{300, 338, 262, 367},
+		Arguments: Arguments{ArgFlags}, Makes: MakesOne,
+	},
+	{
+		Name: "memfd_create", Group: "memfd_create", Also: []string{"descriptors"}, Numbers: Numbers{319, 356, 279, 385},
+		Arguments: Arguments{ArgName, ArgFlags}, Makes: MakesOne,
+	},
+	{
+		Name: "memfd_secret", Group: "memfd_secret", Also: []string{"descriptors"}, Numbers: Numbers{447, 447, 447, none},
+		Arguments: Arguments{ArgFlags}, Makes: MakesOne,
+	},
+	{
+		Name: "pidfd_open", Group: "pidfd_open", Also: []string{"descriptors"}, Numbers: Numbers{434, 434, 434, 434},
+		Arguments: Arguments{ArgPID, ArgFlags}, Makes: MakesOne,
+	},
+	{
+		Name: "pidfd_getfd", Group: "pidfd_getfd", Also: []string{"descriptors"}, Numbers: Numbers{438, 438, 438, 438},
+		Arguments: Arguments{ArgPIDFD, ArgOldFD}, Makes: CopiesOne,
+	},
+	{
+		Name: "open_by_handle_at", Group: "open_by_handle_at", Also: []string{"descriptors"}, Numbers: Numbers{304, 342, 265, 371},
+		Arguments: Arguments{ArgDirFD, Unused, ArgFlags}, Makes: MakesOne,
+	},
+	{
+		Name: "open_tree", Group: "open_tree", Also: []string{"descriptors"}, Numbers: Numbers{428, 428, 428, 428},
+		Arguments: Arguments{ArgDirFD, ArgPath, ArgFlags}, Makes: MakesOne,
+	},
+	{
+		Name: "fsopen", Group: "fsopen", Also: []string{"descriptors"}, Numbers: Numbers{430, 430, 430, 430},
+		Arguments: Arguments{ArgName, ArgFlags}, Makes: MakesOne,
+	},
+	{
+		Name: "fspick", Group: "fspick", Also: []string{"descriptors"}, Numbers: Numbers{433, 433, 433, 433},
+		Arguments: Arguments{ArgDirFD, ArgPath, ArgFlags}, Makes: MakesOne,
+	},
+	{
+		Name: "fsmount", Group: "fsmount", Also: []string{"descriptors"}, Numbers: Numbers{432, 432, 432, 432},
+		Arguments: Arguments{ArgOldFD, ArgFlags}, Makes: MakesOne,
+	},
+	{
+		Name: "userfaultfd", Group: "userfaultfd", Also: []string{"descriptors"}, Numbers: Numbers{323, 374, 282, 388},
+		Arguments: Arguments{ArgFlags}, Makes: MakesOne,
+	},
+	{
+		Name: "perf_event_open", Group: "perf_event_open", Also: []string{"descriptors"}, Numbers: Numbers{298, 336, 241, 364},
+		Arguments: Arguments{ArgEvent, ArgPID, ArgValue}, Makes: MakesOne,
+	},
+	{
+		Name: "bpf", Group: "bpf", Also: []string{"descriptors"}, Numbers: Numbers{321, 357, 280, 386},
+		Arguments: Arguments{ArgRequest}, Makes: MakesByCommand,
+	},
+	{
+		Name: "mq_open", Group: "mq_open", Also: []string{"descriptors"}, Numbers: Numbers{240, 277, 180, 274},
+		Arguments: Arguments{ArgPath, ArgFlags, ArgMode}, Makes: MakesOne,
+	},
+	{
+		Name: "io_uring_setup", Group: "io_uring_setup", Also: []string{"descriptors"}, Numbers: Numbers{425, 425, 425, 425},
+		Arguments: Arguments{ArgValue, ArgRing}, Makes: MakesOne,
+	},
+	{
+		Name: "landlock_create_ruleset", Group: "landlock_create_ruleset", Also: []string{"descriptors"}, Numbers: Numbers{444, 444, 444, 444},
+		Makes: MakesWithoutFlags,
 	},
 }
 
@@ -151,3 +325,7 @@ func (s Syscall) handler(abi ABI) string {
 // Socketcall is how programs for i386 can make the calls that have a number in it. It
 // has no events of its own.
 var Socketcall = Syscall{Name: "socketcall", Numbers: Numbers{none, 102, none, none}}
+
+// Recvmsg makes descriptors of those that come with a message; unix(7). It has no events,
+// but its descriptors have births.
+var Recvmsg = Syscall{Name: "recvmsg", Numbers: Numbers{47, 372, 212, 297}, Makes: Receives}

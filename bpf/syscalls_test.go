@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -32,8 +33,20 @@ func TestSyscallsHeader(t *testing.T) {
 }
 
 var roles = [...]string{
-	Unused: "UNUSED", ArgFD: "FD", ArgDirFD: "DIRFD", ArgLastFD: "LAST_FD", ArgPath: "PATH", ArgFlags: "FLAGS",
-	ArgMode: "MODE", ArgHow: "HOW", ArgAddress: "ADDRESS", ArgAddressLen: "ADDRESS_LEN",
+	Unused: "UNUSED", ArgFD: "FD", ArgDirFD: "FD", ArgOldFD: "OTHER", ArgLastFD: "LAST_FD", ArgFDs: "FDS", ArgPath: "TEXT",
+	ArgName: "TEXT", ArgFlags: "FLAGS", ArgMode: "MODE", ArgHow: "HOW", ArgAddress: "TEXT", ArgOwnAddress: "TEXT",
+	ArgAddressLen: "LEN", ArgFamily: "FAMILY", ArgType: "TYPE", ArgProtocol: "PROTOCOL", ArgRequest: "REQUEST",
+	ArgEvent: "EVENT", ArgRing: "RING", ArgValue: "MODE", ArgPID: "OTHER", ArgPIDFD: "MODE", ArgSignals: "SIGNALS",
+}
+
+var creations = [...]string{
+	MakesNone: "MAKES_NONE", MakesOne: "MAKES_ONE", MakesSignalFD: "MAKES_SIGNALFD", MakesByCommand: "MAKES_BY_COMMAND",
+	MakesWithoutFlags: "MAKES_WITHOUT_FLAGS", MakesPair: "MAKES_PAIR", CopiesOne: "COPIES_ONE", CopiesOnto: "COPIES_ONTO",
+	CopiesByCommand: "COPIES_BY_COMMAND", Receives: "RECEIVES",
+}
+
+func (s Syscall) makesSometimes() bool {
+	return s.Makes == MakesSignalFD || s.Makes == MakesByCommand || s.Makes == MakesWithoutFlags || s.Makes == CopiesByCommand
 }
 
 func syscallsHeader() string {
@@ -47,19 +60,19 @@ func syscallsHeader() string {
  * Generated from syscalls.go by go generate ./bpf; do not edit.
  *
  * One row per traced syscall: name, then its number on x86-64, i386, arm64 and arm,
- * the flags that it implies, and the roles of its arguments.
+ * which descriptors it makes, the flags that it implies, and the roles of its arguments.
  */
 /* clang-format off */
-#define NO_NUMBER 0xffff
-#define SYSCALLS(ROW)`)
-	for _, s := range Syscalls {
-		row := []string{s.Name, number(s.Numbers.X8664), number(s.Numbers.I386), number(s.Numbers.ARM64), number(s.Numbers.ARM), fmt.Sprintf("%#o", s.Implies)}
-		for _, role := range s.Arguments {
-			row = append(row, roles[role])
-		}
-		fmt.Fprintf(&b, " \\\n\tROW(%s)", strings.Join(row, ", "))
+enum creation {
+`)
+	for _, c := range creations {
+		fmt.Fprintf(&b, "\t%s,\n", c)
 	}
-	b.WriteString("\n\n/* Those that socketcall(2) has, by their number there. */\n#define SOCKETCALLS(ROW)")
+	b.WriteString("};\n\n#define NO_NUMBER 0xffff")
+	writeRows(&b, "DEFAULT_SYSCALLS", func(s Syscall) bool { return s.ByDefault })
+	writeRows(&b, "OTHER_SYSCALLS", func(s Syscall) bool { return !s.ByDefault })
+	b.WriteString("\n#define SYSCALLS(ROW) DEFAULT_SYSCALLS(ROW) OTHER_SYSCALLS(ROW)\n")
+	b.WriteString("\n/* Those that socketcall(2) has, by their number there. */\n#define SOCKETCALLS(ROW)")
 	for _, s := range Syscalls {
 		if s.Socketcall != 0 {
 			fmt.Fprintf(&b, " \\\n\tROW(%d, %s)", s.Socketcall, s.Name)
@@ -79,11 +92,17 @@ enum syscall {
 		name string
 		has  func(Syscall) bool
 	}{
-		{"MAKES_FD", func(s Syscall) bool { return s.MakesFD }},
+		{"OTHERS", func(s Syscall) bool { return !s.ByDefault }},
+		{"MAKES_FD", func(s Syscall) bool { return s.Makes != MakesNone && s.Makes != MakesPair }},
+		{"MAKES_FDS", func(s Syscall) bool { return s.Makes == MakesPair }},
+		{"MAKES_SOMETIMES", Syscall.makesSometimes},
 		{"CLOSES", func(s Syscall) bool { return s.Closes }},
-		{"IF_CLOSES", func(s Syscall) bool { return s.IfCloses }},
 		{"HAS_PATH", func(s Syscall) bool { return s.Has(ArgPath) }},
+		{"HAS_NAME", func(s Syscall) bool { return s.Has(ArgName) }},
 		{"HAS_ADDRESS", func(s Syscall) bool { return s.Has(ArgAddress) }},
+		{"HAS_OWN_ADDRESS", func(s Syscall) bool { return s.Has(ArgOwnAddress) }},
+		{"HAS_FAMILY", func(s Syscall) bool { return s.Has(ArgFamily) }},
+		{"IS_ON_FD", Syscall.isOnFD},
 	} {
 		var bits []string
 		for _, s := range Syscalls {
@@ -93,8 +112,45 @@ enum syscall {
 		}
 		fmt.Fprintf(&b, "#define %s \\\n\t(%s)\n", set.name, strings.Join(bits, " | "))
 	}
-	b.WriteString("/* clang-format on */\n\n#endif\n")
+	b.WriteString("\n/* Calls that make descriptors, in the order of Creators; rows as above. */\n#define CREATORS(ROW)")
+	for _, s := range creators() {
+		fmt.Fprintf(&b, " \\\n\tROW(%s)", strings.Join(row(s)[:6], ", "))
+	}
+	b.WriteString(`
+
+#define CREATOR_ENUM(name, ...) MADE_BY_##name,
+enum creator {
+	CREATORS(CREATOR_ENUM) MADE_BY_COUNT,
+};
+/* clang-format on */
+
+#endif
+`)
 	return b.String()
+}
+
+// isOnFD reports whether all that the syscall is about is what its fd is.
+func (s Syscall) isOnFD() bool {
+	return s.Has(ArgFD) && s.Makes == MakesNone && !s.Closes && !s.Has(ArgAddress) && !s.Has(ArgOwnAddress)
+}
+
+func writeRows(b *strings.Builder, name string, has func(Syscall) bool) {
+	fmt.Fprintf(b, "\n#define %s(ROW)", name)
+	for _, s := range Syscalls {
+		if has(s) {
+			fmt.Fprintf(b, " \\\n\tROW(%s)", strings.Join(row(s), ", "))
+		}
+	}
+	b.WriteByte('\n')
+}
+
+func row(s Syscall) []string {
+	row := []string{s.Name, number(s.Numbers.X8664), number(s.Numbers.I386), number(s.Numbers.ARM64), number(s.Numbers.ARM),
+		creations[s.Makes], fmt.Sprintf("%#o", s.Implies)}
+	for _, role := range s.Arguments {
+		row = append(row, roles[role])
+	}
+	return row
 }
 
 func number(n int) string {
@@ -119,12 +175,16 @@ func TestSyscalls(t *testing.T) {
 			}
 			numbers[[2]int{i, n}] = s.Name
 		}
-		if s.IfCloses && !s.Closes {
+		if s.OnlyCloses && !s.Closes {
 			t.Errorf("%s is recorded only if it closes, which it does not", s.Name)
 		}
-		if s.Has(ArgAddress) != s.Has(ArgAddressLen) || s.Has(ArgFD) && s.Has(ArgDirFD) {
+		if (s.Has(ArgAddress) || s.Has(ArgOwnAddress)) != s.Has(ArgAddressLen) || s.Has(ArgFD) && (s.Has(ArgDirFD) || s.Has(ArgFDs)) ||
+			s.Has(ArgFDs) != (s.Makes == MakesPair) || s.Has(ArgMode) && s.Has(ArgValue) {
 			t.Errorf("%s: roles that do not fit each other: %v", s.Name, s.Arguments)
 		}
+	}
+	if slices.ContainsFunc(Syscalls[slices.IndexFunc(Syscalls[:], func(s Syscall) bool { return !s.ByDefault }):], func(s Syscall) bool { return s.ByDefault }) {
+		t.Error("those that are traced by default are not the first ones")
 	}
 	if len(Syscalls) > 64 {
 		t.Errorf("%d syscalls do not fit sets of 64 bits", len(Syscalls))

@@ -7,6 +7,7 @@
 #include "closing.h"
 #include "connecting.h"
 #include "count.h"
+#include "creation.h"
 #include "describe.h"
 #include "emit.h"
 #include "filter.h"
@@ -146,11 +147,13 @@ static __always_inline int returned(void *ctx, struct call *call)
 		answer_handshake(call, pid_tgid >> 32);
 		return 0;
 	}
+	if (makes_nothing(call))
+		return 0;
 	if (USES_SLOTS && closes(call))
 		slot = claim_closing(tid, &entry_time);
 	else if (cfg.want_latency)
 		entry_time = end_entered(tid);
-	if (is_in(call, IF_CLOSES) && (!slot || call->ret < 0)) {
+	if (is_in(call, cfg.only_closes) && (!slot || call->ret < 0)) {
 		if (slot)
 			give_back_slot(slot);
 		return 0;

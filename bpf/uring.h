@@ -300,7 +300,7 @@ static __always_inline void describe_to_open(struct slot *slot, struct submitted
 	d->fd = kernel_read(open, dfd);
 	d->flags = kernel_read(open, how.flags);
 	d->mode = kernel_read(open, how.mode);
-	d->resolve = kernel_read(open, how.resolve);
+	take_word(d, kernel_read(open, how.resolve));
 	if (noted->event.abi == ABI_64)
 		d->flags &= ~O_LARGEFILE; /* the kernel's own */
 	d->slot_after = kernel_read(open, file_slot);

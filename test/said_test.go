@@ -75,6 +75,13 @@ func TestPrograms(t *testing.T) {
 	eachAttach(t, func(t *testing.T, options ...string) { performAll(t, subjects, options) })
 }
 
+// Calls that make descriptors are shown for who asks.
+func TestMakes(t *testing.T) {
+	eachAttach(t, func(t *testing.T, options ...string) {
+		performAll(t, []subject{{"makes", true, 100}}, append(options, "-s", "all"))
+	})
+}
+
 // The same from the other kind of buffer, of one subject.
 func TestDetails(t *testing.T) {
 	way, err := autoWay()

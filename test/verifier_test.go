@@ -26,7 +26,7 @@ var factors = [][]string{
 	{"", "--path /x", "--path !/x"},
 	{"", "--cgroup /", "--cgroup !/"},
 	{"", "--rate 100", "--loss-by container"},
-	{"", "-s open", "-s close,connect"},
+	{"", "-s open", "-s close,connect", "-s dup,bpf,bind,socketpair"},
 	{"", "--buffer perf"},
 	{"", "--pid 1 --follow", "-- true"},
 }

@@ -71,7 +71,7 @@ func (s *Select) Flags() []cli.Flag {
 	return []cli.Flag{
 		what.toggle(&s.IgnoreHost, "ignore-host-ns", "I", "leave out the host, show only containers"),
 		what.value(&s.Containers, "container", "c", "`LIST`: names, id prefixes, hostnames, pods or images, with * and ?; !PATTERN leaves out"),
-		what.value(&s.Syscalls, "syscall", "s", "`LIST`: open, accept, connect, close (groups), or syscalls; !NAME leaves out"),
+		what.value(&s.Syscalls, "syscall", "s", "`LIST`: open, accept, connect, close (groups, the default), sockets, descriptors, all, or syscalls; !NAME leaves out"),
 		what.value(&s.PIDs, "pid", "p", "`LIST`: process ids as the host numbers them"),
 		what.toggle(&s.Follow, "follow", "f", "with --pid: also all descendants"),
 		what.value(&s.Comms, "comm", "n", "`LIST`: thread names, or beginnings like ngin*"),
@@ -244,6 +244,7 @@ func (o *Options) resolve(needs stream.Needs) (r request, err error) {
 		Buffer:      tracer.BufferKind(o.Kernel.Buffer.Word),
 		BufferSize:  o.Kernel.BufferSize.Bytes,
 		Syscalls:    o.Select.Syscalls.Names(),
+		OnlyCloses:  o.Select.Syscalls.OnlyCloses(),
 		Hostname:    needs.Hostname,
 		Details:     needs.Details,
 		Latency:     needs.Latency,

@@ -96,7 +96,7 @@ func resolved(t *testing.T, args string) (request, error) {
 // What goes together is not refused, and asks for what it needs.
 func TestResolve(t *testing.T) {
 	all := (&option.Syscalls{}).Names()
-	plain := tracer.Config{Attach: tracer.AutoAttach, Buffer: tracer.AutoBuffer, BufferSize: 8 << 20, Syscalls: all, Hostname: true}
+	plain := tracer.Config{Attach: tracer.AutoAttach, Buffer: tracer.AutoBuffer, BufferSize: 8 << 20, Syscalls: all, OnlyCloses: []string{"dup2", "dup3"}, Hostname: true}
 	with := func(change func(c *tracer.Config)) tracer.Config {
 		c := plain
 		change(&c)

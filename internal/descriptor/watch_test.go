@@ -46,7 +46,7 @@ func TestJudge(t *testing.T) {
 
 func TestOrigin(t *testing.T) {
 	const began = 1000
-	of := func(name string) int { return 1 + slices.Index(bpf.Creators[:], name) }
+	of := func(name string) int { return 1 + slices.Index(bpf.Creators, name) }
 	own := bpf.Descriptor{Table: 7, FD: 3, Started: 500, OpenerTable: 7, OpenerFD: 3, OpenerPID: 1}
 	for _, c := range []struct {
 		name     string
@@ -77,6 +77,8 @@ func TestOrigin(t *testing.T) {
 	}
 }
 
+var socketCreator = uint32(slices.Index(bpf.Creators, "socket"))
+
 // leaky is a host with a server that has n connections to one place, one file, and a
 // shell beside it.
 func leaky(t *testing.T, now time.Duration, n int) *Snapshot {
@@ -85,7 +87,7 @@ func leaky(t *testing.T, now time.Duration, n int) *Snapshot {
 	for i := range uint32(n) {
 		server.FD, server.File, server.Object, server.State = 10+i, uint64(1000+i), uint64(1000+i), 8
 		if i > 0 {
-			server.FileTime, server.OpenerTable, server.OpenerFD, server.FileCreator = uint64(i)*uint64(time.Second), 1, 10+i, 6
+			server.FileTime, server.OpenerTable, server.OpenerFD, server.FileCreator = uint64(i)*uint64(time.Second), 1, 10+i, 1+socketCreator
 		}
 		h.add(bpf.DescriptorDraft{Descriptor: server, Comm: "node", Of: tcp(fmt.Sprintf("10.0.0.2:%d", 4000+i), "10.0.0.7:5432")})
 	}
@@ -100,7 +102,7 @@ func leaky(t *testing.T, now time.Duration, n int) *Snapshot {
 func TestWatch(t *testing.T) {
 	w := NewWatch(&Filter{}, false)
 	for i := range 7 {
-		made := map[bpf.Maker]bpf.Made{{PID: 100, Creator: 5}: {Made: uint64(100 * i)}}
+		made := map[bpf.Maker]bpf.Made{{PID: 100, Creator: socketCreator}: {Made: uint64(100 * i)}}
 		w.Add(leaky(t, time.Duration(i)*10*time.Second, 1+4*i), made)
 	}
 	var b bytes.Buffer
@@ -164,7 +166,7 @@ func TestWatchEnds(t *testing.T) {
 // lived.
 func TestWatchCounts(t *testing.T) {
 	w := NewWatch(&Filter{}, true)
-	socket := bpf.Maker{PID: 100, Creator: 5}
+	socket := bpf.Maker{PID: 100, Creator: socketCreator}
 	for i := range 5 {
 		made := map[bpf.Maker]bpf.Made{socket: {Made: uint64(10 * i), Closed: uint64(5 * i), Lived: uint64(5 * i * 2000), Longest: 9000}}
 		w.Add(leaky(t, time.Duration(i)*time.Second, 5*i+1), made)
@@ -180,7 +182,7 @@ func TestWatchCounts(t *testing.T) {
 func TestWatchFull(t *testing.T) {
 	w := NewWatch(&Filter{}, false)
 	for i := range 5 {
-		w.Add(leaky(t, time.Duration(i)*time.Second, 30), map[bpf.Maker]bpf.Made{{PID: 100, Creator: 5}: {Refused: uint64(i)}})
+		w.Add(leaky(t, time.Duration(i)*time.Second, 30), map[bpf.Maker]bpf.Made{{PID: 100, Creator: socketCreator}: {Refused: uint64(i)}})
 	}
 	suspects := w.Suspects()
 	if s := suspects[0]; s.Verdict != Full || s.Open() != 30 || s.Reason != "4 calls failed for want of descriptors" {
@@ -271,7 +273,7 @@ shop/api   100  node   21     64  33%  +38.0     68 s   >30 s  20 tcp 10.0.0.7:5
 // callAt is a call that made the nth connection of leaky.
 func callAt(n uint32, function string) stack.Call {
 	return stack.Call{
-		Time: uint64(n) * uint64(time.Second), Table: 1, File: uint64(1000 + n), PID: 100, FD: 10 + n, Creator: 5,
+		Time: uint64(n) * uint64(time.Second), Table: 1, File: uint64(1000 + n), PID: 100, FD: 10 + n, Creator: socketCreator,
 		Stack: &stack.Stack{IsWhole: true, Frames: []stack.Frame{
 			{Module: "libc.so.6", Offset: 0x10, Function: "socket", IsLibrary: true}, {Module: "node", Offset: 0x20 + uint64(len(function)), Function: function, BuildID: "ab"},
 		}},
@@ -290,7 +292,7 @@ func TestSites(t *testing.T) {
 			w.Called(append(calls, closed))
 		}
 		w.Add(leaky(t, time.Duration(4*i+5)*time.Second, 5+4*i), nil)
-		if makers := w.Makers(); i > 0 && !makers[bpf.Maker{PID: 100, Creator: 5}] {
+		if makers := w.Makers(); i > 0 && !makers[bpf.Maker{PID: 100, Creator: socketCreator}] {
 			t.Errorf("the calls to look at are %v", makers)
 		}
 	}

@@ -28,6 +28,7 @@ var errors = func() (names [4096]string) {
 			names[errno] = "E" + strconv.Itoa(errno)
 		}
 	}
+	names[unix.EOPNOTSUPP] = "EOPNOTSUPP" // as the kernel and strace call it
 	for errno, name := range restarts {
 		names[errno] = name
 	}
@@ -44,6 +45,9 @@ func Error(ret int32) string {
 
 // Errno returns the number of the errno called name, 0 if there is none.
 func Errno(name string) uint32 {
+	if name == "ENOTSUP" { // another name in the C library
+		name = "EOPNOTSUPP"
+	}
 	for errno, n := range errors {
 		if n == name {
 			return uint32(errno)

@@ -82,17 +82,99 @@ func HasMode(flags uint32) bool {
 	return flags&unix.O_CREAT != 0 || flags&unix.O_TMPFILE == unix.O_TMPFILE
 }
 
-// The flags of accept4(2), dup3(2), close_range(2), and openat2(2)'s resolve.
-var (
-	AcceptFlags     = Flags{{unix.SOCK_CLOEXEC, "SOCK_CLOEXEC"}, {unix.SOCK_NONBLOCK, "SOCK_NONBLOCK"}}
-	Dup3Flags       = Flags{{unix.O_CLOEXEC, "O_CLOEXEC"}}
-	CloseRangeFlags = Flags{{unix.CLOSE_RANGE_UNSHARE, "CLOSE_RANGE_UNSHARE"}, {unix.CLOSE_RANGE_CLOEXEC, "CLOSE_RANGE_CLOEXEC"}}
-	ResolveFlags    = Flags{
-		{unix.RESOLVE_NO_XDEV, "RESOLVE_NO_XDEV"},
-		{unix.RESOLVE_NO_MAGICLINKS, "RESOLVE_NO_MAGICLINKS"},
-		{unix.RESOLVE_NO_SYMLINKS, "RESOLVE_NO_SYMLINKS"},
-		{unix.RESOLVE_BENEATH, "RESOLVE_BENEATH"},
-		{unix.RESOLVE_IN_ROOT, "RESOLVE_IN_ROOT"},
-		{0x20, "RESOLVE_CACHED"},
+// CallFlags are the flags of the syscalls that have some other than those of open(2).
+var CallFlags = map[string]Flags{
+	"accept4":        socketFlags,
+	"socket":         socketFlags,
+	"socketpair":     socketFlags,
+	"close_range":    {{unix.CLOSE_RANGE_UNSHARE, "CLOSE_RANGE_UNSHARE"}, {unix.CLOSE_RANGE_CLOEXEC, "CLOSE_RANGE_CLOEXEC"}},
+	"dup3":           {{unix.O_CLOEXEC, "O_CLOEXEC"}},
+	"pipe2":          {{unix.O_DIRECT, "O_DIRECT"}, {unix.O_NONBLOCK, "O_NONBLOCK"}, {unix.O_CLOEXEC, "O_CLOEXEC"}, {unix.O_EXCL, "O_NOTIFICATION_PIPE"}},
+	"eventfd2":       {{unix.EFD_SEMAPHORE, "EFD_SEMAPHORE"}, {unix.EFD_NONBLOCK, "EFD_NONBLOCK"}, {unix.EFD_CLOEXEC, "EFD_CLOEXEC"}},
+	"timerfd_create": {{unix.TFD_NONBLOCK, "TFD_NONBLOCK"}, {unix.TFD_CLOEXEC, "TFD_CLOEXEC"}},
+	"signalfd4":      {{unix.SFD_NONBLOCK, "SFD_NONBLOCK"}, {unix.SFD_CLOEXEC, "SFD_CLOEXEC"}},
+	"epoll_create1":  {{unix.EPOLL_CLOEXEC, "EPOLL_CLOEXEC"}},
+	"inotify_init1":  {{unix.IN_NONBLOCK, "IN_NONBLOCK"}, {unix.IN_CLOEXEC, "IN_CLOEXEC"}},
+	"fanotify_init":  fanotifyFlags,
+	"memfd_create":   {{unix.MFD_CLOEXEC, "MFD_CLOEXEC"}, {unix.MFD_ALLOW_SEALING, "MFD_ALLOW_SEALING"}, {unix.MFD_HUGETLB, "MFD_HUGETLB"}, {unix.MFD_NOEXEC_SEAL, "MFD_NOEXEC_SEAL"}, {unix.MFD_EXEC, "MFD_EXEC"}},
+	"memfd_secret":   {{unix.O_CLOEXEC, "FD_CLOEXEC"}},
+	"pidfd_open":     {{unix.PIDFD_NONBLOCK, "PIDFD_NONBLOCK"}, {unix.O_EXCL, "PIDFD_THREAD"}},
+	"open_tree":      {{unix.OPEN_TREE_CLONE, "OPEN_TREE_CLONE"}, {unix.OPEN_TREE_CLOEXEC, "OPEN_TREE_CLOEXEC"}, {unix.AT_SYMLINK_NOFOLLOW, "AT_SYMLINK_NOFOLLOW"}, {unix.AT_NO_AUTOMOUNT, "AT_NO_AUTOMOUNT"}, {unix.AT_EMPTY_PATH, "AT_EMPTY_PATH"}, {unix.AT_RECURSIVE, "AT_RECURSIVE"}},
+	"fsopen":         {{unix.FSOPEN_CLOEXEC, "FSOPEN_CLOEXEC"}},
+	"fspick":         {{unix.FSPICK_CLOEXEC, "FSPICK_CLOEXEC"}, {unix.FSPICK_SYMLINK_NOFOLLOW, "FSPICK_SYMLINK_NOFOLLOW"}, {unix.FSPICK_NO_AUTOMOUNT, "FSPICK_NO_AUTOMOUNT"}, {unix.FSPICK_EMPTY_PATH, "FSPICK_EMPTY_PATH"}},
+	"fsmount":        {{unix.FSMOUNT_CLOEXEC, "FSMOUNT_CLOEXEC"}},
+	"userfaultfd":    {{unix.O_CLOEXEC, "O_CLOEXEC"}, {unix.O_NONBLOCK, "O_NONBLOCK"}, {1, "UFFD_USER_MODE_ONLY"}},
+	"io_uring_setup": ringFlags,
+}
+
+var socketFlags = Flags{{unix.SOCK_CLOEXEC, "SOCK_CLOEXEC"}, {unix.SOCK_NONBLOCK, "SOCK_NONBLOCK"}}
+
+// fanotifyFlags are those of fanotify_init(2); linux/fanotify.h. FAN_CLASS_NOTIF is 0.
+var fanotifyFlags = Flags{
+	{unix.FAN_CLOEXEC, "FAN_CLOEXEC"},
+	{unix.FAN_NONBLOCK, "FAN_NONBLOCK"},
+	{unix.FAN_CLASS_CONTENT, "FAN_CLASS_CONTENT"},
+	{unix.FAN_CLASS_PRE_CONTENT, "FAN_CLASS_PRE_CONTENT"},
+	{unix.FAN_UNLIMITED_QUEUE, "FAN_UNLIMITED_QUEUE"},
+	{unix.FAN_UNLIMITED_MARKS, "FAN_UNLIMITED_MARKS"},
+	{unix.FAN_ENABLE_AUDIT, "FAN_ENABLE_AUDIT"},
+	{unix.FAN_REPORT_PIDFD, "FAN_REPORT_PIDFD"},
+	{unix.FAN_REPORT_TID, "FAN_REPORT_TID"},
+	{unix.FAN_REPORT_FID, "FAN_REPORT_FID"},
+	{unix.FAN_REPORT_DIR_FID, "FAN_REPORT_DIR_FID"},
+	{unix.FAN_REPORT_NAME, "FAN_REPORT_NAME"},
+	{unix.FAN_REPORT_TARGET_FID, "FAN_REPORT_TARGET_FID"},
+}
+
+// ringFlags are those of io_uring_setup(2); linux/io_uring.h.
+var ringFlags = Flags{
+	{1 << 0, "IORING_SETUP_IOPOLL"},
+	{1 << 1, "IORING_SETUP_SQPOLL"},
+	{1 << 2, "IORING_SETUP_SQ_AFF"},
+	{1 << 3, "IORING_SETUP_CQSIZE"},
+	{1 << 4, "IORING_SETUP_CLAMP"},
+	{1 << 5, "IORING_SETUP_ATTACH_WQ"},
+	{1 << 6, "IORING_SETUP_R_DISABLED"},
+	{1 << 7, "IORING_SETUP_SUBMIT_ALL"},
+	{1 << 8, "IORING_SETUP_COOP_TASKRUN"},
+	{1 << 9, "IORING_SETUP_TASKRUN_FLAG"},
+	{1 << 10, "IORING_SETUP_SQE128"},
+	{1 << 11, "IORING_SETUP_CQE32"},
+	{1 << 12, "IORING_SETUP_SINGLE_ISSUER"},
+	{1 << 13, "IORING_SETUP_DEFER_TASKRUN"},
+	{1 << 14, "IORING_SETUP_NO_MMAP"},
+	{1 << 15, "IORING_SETUP_REGISTERED_FD_ONLY"},
+	{1 << 16, "IORING_SETUP_NO_SQARRAY"},
+	{1 << 17, "IORING_SETUP_HYBRID_IOPOLL"},
+	{1 << 18, "IORING_SETUP_CQE_MIXED"},
+}
+
+// ResolveFlags are those of openat2(2) for how a path is resolved.
+var ResolveFlags = Flags{
+	{unix.RESOLVE_NO_XDEV, "RESOLVE_NO_XDEV"},
+	{unix.RESOLVE_NO_MAGICLINKS, "RESOLVE_NO_MAGICLINKS"},
+	{unix.RESOLVE_NO_SYMLINKS, "RESOLVE_NO_SYMLINKS"},
+	{unix.RESOLVE_BENEATH, "RESOLVE_BENEATH"},
+	{unix.RESOLVE_IN_ROOT, "RESOLVE_IN_ROOT"},
+	{0x20, "RESOLVE_CACHED"},
+}
+
+// AppendSignals appends the names of the signals in a set of sigprocmask(2), a bit for
+// each, or nothing for none.
+func AppendSignals(b []byte, set uint64) []byte {
+	start := len(b)
+	for i := range 64 {
+		if set&(1<<i) == 0 {
+			continue
+		}
+		if len(b) > start {
+			b = append(b, '|')
+		}
+		if name := unix.SignalName(unix.Signal(i + 1)); name != "" {
+			b = append(b, name...)
+		} else {
+			b = strconv.AppendInt(append(b, "SIG"...), int64(i+1), 10)
+		}
 	}
-)
+	return b
+}

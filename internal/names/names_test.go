@@ -22,7 +22,7 @@ func TestErrors(t *testing.T) {
 			t.Errorf("%d is %q, want %q", ret, got, want)
 		}
 	}
-	for name, want := range map[string]uint32{"ENOENT": 2, "E4000": 4000, "ERESTARTSYS": 512, "": 0, "enoent": 0} {
+	for name, want := range map[string]uint32{"ENOENT": 2, "E4000": 4000, "ERESTARTSYS": 512, "ENOTSUP": 95, "EOPNOTSUPP": 95, "": 0, "enoent": 0} {
 		if got := Errno(name); got != want {
 			t.Errorf("%q is %d, want %d", name, got, want)
 		}
@@ -46,7 +46,7 @@ func TestFlags(t *testing.T) {
 			t.Errorf("%s has a mode: %t", want, HasMode(flags))
 		}
 	}
-	if got := string(AcceptFlags.Append(nil, 0)); got != "0x0" {
+	if got := string(CallFlags["accept4"].Append(nil, 0)); got != "0x0" {
 		t.Errorf("no flags are %s", got)
 	}
 }

@@ -89,6 +89,21 @@ type Socket struct {
 	Protocol uint16 // IPPROTO_* or NETLINK_*
 }
 
+// AppendSocketType appends the name of a type of sockets, like SOCK_STREAM.
+func AppendSocketType(b []byte, kind uint8) []byte {
+	switch kind {
+	case unix.SOCK_STREAM:
+		return append(b, "SOCK_STREAM"...)
+	case unix.SOCK_DGRAM:
+		return append(b, "SOCK_DGRAM"...)
+	case unix.SOCK_RAW:
+		return append(b, "SOCK_RAW"...)
+	case unix.SOCK_SEQPACKET:
+		return append(b, "SOCK_SEQPACKET"...)
+	}
+	return strconv.AppendUint(b, uint64(kind), 10)
+}
+
 // AppendProtocol appends the name of a socket's protocol, like tcp or unix-stream, or
 // nothing if it has none.
 func (s Socket) AppendProtocol(b []byte) []byte {
@@ -113,6 +128,14 @@ func (s Socket) AppendProtocol(b []byte) []byte {
 func (s Socket) appendIPProtocol(b []byte) []byte {
 	raw := s.Type == unix.SOCK_RAW
 	isICMP := s.Protocol == unix.IPPROTO_ICMP || s.Protocol == unix.IPPROTO_ICMPV6
+	if s.Protocol == unix.IPPROTO_IP { // of a socket that was not made; else the kernel has chosen
+		switch s.Type {
+		case unix.SOCK_STREAM:
+			s.Protocol = unix.IPPROTO_TCP
+		case unix.SOCK_DGRAM:
+			s.Protocol = unix.IPPROTO_UDP
+		}
+	}
 	switch name := ipProtocols[s.Protocol]; {
 	case name != "" && (!raw || isICMP):
 		return append(b, name...)

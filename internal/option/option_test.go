@@ -4,6 +4,7 @@
 package option
 
 import (
+	"slices"
 	"testing"
 	"time"
 )
@@ -54,6 +55,54 @@ func TestChoice(t *testing.T) {
 	for _, bad := range []string{"", "per", "perf "} {
 		if err := c.Set(bad); err == nil || c.String() != "perf" {
 			t.Errorf("%q: %s, %v", bad, c, err)
+		}
+	}
+}
+
+// A group stands for its syscalls, and those that replace descriptors are there for what
+// they close, unless more is asked for.
+func TestSyscalls(t *testing.T) {
+	byDefault := []string{"openat", "accept4", "connect", "close", "dup3"}
+	for text, want := range map[string]struct {
+		has, hasNot, onlyCloses []string
+	}{
+		"":                     {byDefault, []string{"dup", "socket", "bpf"}, []string{"dup2", "dup3"}},
+		"!close":               {byDefault[:3], []string{"close", "dup3"}, nil},
+		"close":                {[]string{"close", "close_range", "dup3"}, []string{"openat", "dup"}, []string{"dup2", "dup3"}},
+		"dup3":                 {[]string{"dup3"}, []string{"dup", "close"}, nil},
+		"close,dup":            {[]string{"close", "dup3", "dup", "fcntl"}, []string{"openat"}, nil},
+		"sockets":              {[]string{"socket", "socketpair", "bind", "listen"}, []string{"connect", "pipe2"}, nil},
+		"descriptors":          {[]string{"socket", "dup3", "bpf", "memfd_create"}, []string{"bind", "openat", "close"}, nil},
+		"eventfd,signalfd":     {[]string{"eventfd2", "signalfd4"}, []string{"pipe2"}, nil},
+		"all":                  {append(byDefault, "socket", "bind", "bpf"), nil, nil},
+		"all,!bpf,!dup":        {[]string{"openat", "socket"}, []string{"bpf", "dup3", "fcntl"}, nil},
+		"ALL,!descriptors,dup": {[]string{"openat", "bind"}, []string{"socket", "dup"}, nil},
+	} {
+		var y Syscalls
+		if text != "" {
+			if err := y.Set(text); err != nil {
+				t.Fatalf("%s: %v", text, err)
+			}
+		}
+		names := y.Names()
+		for _, name := range want.has {
+			if !slices.Contains(names, name) {
+				t.Errorf("%q has no %s: %v", text, name, names)
+			}
+		}
+		for _, name := range want.hasNot {
+			if slices.Contains(names, name) {
+				t.Errorf("%q has %s: %v", text, name, names)
+			}
+		}
+		onlyCloses := slices.DeleteFunc(want.onlyCloses, func(name string) bool { return name == "dup2" && !slices.Contains(names, name) })
+		if got := y.OnlyCloses(); !slices.Equal(got, onlyCloses) {
+			t.Errorf("%q: %v only close, want %v", text, got, onlyCloses)
+		}
+	}
+	for _, text := range []string{"nothing", "!all", "dup,!dup"} {
+		if err := new(Syscalls).Set(text); err == nil {
+			t.Errorf("%q is no mistake", text)
 		}
 	}
 }

@@ -74,7 +74,17 @@ func (s *detailStyle) appendWords(b []byte, r *bpf.Record, spaces bool) []byte {
 	if d.Target == bpf.TargetUnknown && closesRange(bpf.Syscalls[r.Syscall]) {
 		return s.appendClosed(appendFDRange(b, d), r, spaces)
 	}
-	b = s.appendTarget(b, r, spaces)
+	if !saysMore[r.Syscall] {
+		b = s.appendTarget(b, r, spaces)
+	} else {
+		before := len(b)
+		if b = appendBefore(b, r); len(b) > before && d.Target == bpf.TargetUnknown && len(r.Given()) == 0 {
+			b = b[:len(b)-1]
+		} else {
+			b = s.appendTarget(b, r, spaces)
+		}
+		b = appendAfter(b, r)
+	}
 	if d.Remarks&bpf.FastOpen != 0 {
 		b = append(b, " (fast open)"...)
 	}
@@ -98,6 +108,58 @@ func appendVia(b []byte, r *bpf.Record) []byte {
 		b = append(b, ", result unknown"...)
 	}
 	return append(b, ')')
+}
+
+// saysMore says of each syscall whether there is more to say than what its target is.
+var saysMore = func() (is [1 << 8]bool) {
+	more := has(bpf.ArgOldFD, bpf.ArgFamily, bpf.ArgFDs, bpf.ArgRequest, bpf.ArgEvent, bpf.ArgPID, bpf.ArgSignals)
+	for i, s := range bpf.Syscalls {
+		is[i] = more(s)
+	}
+	return is
+}()
+
+// appendBefore appends what a call that makes descriptors was given, and a space, as far
+// as it goes before what it made.
+func appendBefore(b []byte, r *bpf.Record) []byte {
+	s, d := bpf.Syscalls[r.Syscall], r.Details
+	before := len(b)
+	switch {
+	case s.Makes == bpf.CopiesOne || s.Makes == bpf.CopiesOnto || s.Makes == bpf.CopiesByCommand:
+		b = strconv.AppendInt(b, int64(d.Other), 10)
+		if fd, ok := r.FD(); ok {
+			b = strconv.AppendInt(append(b, "->"...), int64(fd), 10)
+		}
+		if d.Remarks&bpf.Replaced != 0 {
+			b = append(b, " replaced"...)
+		}
+	case s.Has(bpf.ArgFamily) && r.Socket != nil:
+		b = names.AppendFamily(b, r.Socket.Family)
+	}
+	if len(b) > before {
+		b = append(b, ' ')
+	}
+	return b
+}
+
+// appendAfter appends the rest of that.
+func appendAfter(b []byte, r *bpf.Record) []byte {
+	s, d := bpf.Syscalls[r.Syscall], r.Details
+	if fd, ok := r.Second(); ok {
+		b = strconv.AppendInt(append(b, " ("...), int64(d.FD), 10)
+		b = strconv.AppendInt(append(b, ", "...), int64(fd), 10)
+		b = append(b, ')')
+	}
+	if has(bpf.ArgRequest, bpf.ArgEvent)(s) && s.Makes != bpf.CopiesByCommand {
+		b = appendRequest(append(b, ' '), r)
+	}
+	if s.Has(bpf.ArgPID) {
+		b = strconv.AppendInt(append(b, " pid "...), int64(d.Other), 10)
+	}
+	if s.Has(bpf.ArgSignals) {
+		b = names.AppendSignals(append(b, ' '), d.Signals())
+	}
+	return b
 }
 
 // appendLimit appends which limit let a call fail.
@@ -194,7 +256,7 @@ func appendFDRange(b []byte, d *bpf.Details) []byte {
 func (s *detailStyle) appendSocket(b []byte, r *bpf.Record, spaces bool) []byte {
 	socket, local := r.Socket, localEnd(r)
 	peer, asked := peerAndAsked(r)
-	hasLocal, hasPeer := isShown(local), isShown(peer) || socket.PeerPID != 0
+	hasLocal, hasPeer := isShown(local), isShown(peer) || socket.PeerPID != 0 && !makesPair(bpf.Syscalls[r.Syscall])
 	start := len(b)
 	if b = socketOf(socket).AppendProtocol(b); s.short && (string(b[start:]) == "tcp" || bytes.HasPrefix(b[start:], []byte("unix-"))) && (hasLocal || hasPeer) {
 		b = b[:start]
@@ -264,9 +326,13 @@ func peerAndAsked(r *bpf.Record) (peer, asked bpf.Address) {
 	return peer, bpf.Address{}
 }
 
-// localEnd returns this end of a socket, the zero Address if there is none to be shown.
+// localEnd returns this end of a socket, the zero Address if there is none to be shown. Of
+// a bind that failed it is the one that was asked for.
 func localEnd(r *bpf.Record) bpf.Address {
 	local := r.Local()
+	if binds(bpf.Syscalls[r.Syscall]) && r.Ret < 0 {
+		local = r.Asked()
+	}
 	if local.IsZero() {
 		return bpf.Address{}
 	}

@@ -72,7 +72,7 @@ var callFields = []Field{
 		}},
 	{Name: "error", About: "name of the errno, of a call that failed", Kind: Symbol, width: 7, facets: ofResult, when: condition{all: hasFailed},
 		value: func(e *stream.Event, _ []byte) Value { return symbol(names.Error(e.Ret)) }},
-	{Name: "fd", About: "fd that was opened, closed (also by dup2 and dup3), connected, or that listens", Kind: Signed, width: 4, right: true,
+	{Name: "fd", About: "fd that was made, closed (also by dup2 and dup3), connected, bound, or that listens", Kind: Signed, width: 4, right: true,
 		needs: needsDetails, facets: ofResult | ofArguments, closed: true,
 		value: func(e *stream.Event, _ []byte) Value {
 			if fd, ok := e.FD(); ok {
@@ -105,11 +105,20 @@ func closesRange(s bpf.Syscall) bool { return s.Has(bpf.ArgLastFD) }
 // connects reports whether a syscall has an address to connect to.
 func connects(s bpf.Syscall) bool { return s.Has(bpf.ArgAddress) }
 
+// binds reports whether a syscall has an address for this end of a socket.
+func binds(s bpf.Syscall) bool { return s.Has(bpf.ArgOwnAddress) }
+
 // makesFD reports whether a syscall makes an fd.
-func makesFD(s bpf.Syscall) bool { return s.MakesFD }
+func makesFD(s bpf.Syscall) bool { return s.Makes != bpf.MakesNone }
 
 // accepts reports whether a syscall makes a socket of one that listens.
-func accepts(s bpf.Syscall) bool { return s.MakesFD && s.Has(bpf.ArgFD) }
+func accepts(s bpf.Syscall) bool { return s.Makes == bpf.MakesOne && s.Has(bpf.ArgFD) }
+
+// makesPair reports whether a syscall makes two fds, whose other end is the caller.
+func makesPair(s bpf.Syscall) bool { return s.Makes == bpf.MakesPair }
+
+// replaces reports whether a syscall makes an fd in place of another one.
+func replaces(s bpf.Syscall) bool { return makesFD(s) && s.Closes }
 
 // has returns a test whether a syscall has an argument with one of these roles.
 func has(roles ...bpf.Role) func(bpf.Syscall) bool {
@@ -117,7 +126,38 @@ func has(roles ...bpf.Role) func(bpf.Syscall) bool {
 }
 
 var argumentFields = []Field{
-	{Name: "dirfd", About: "of openat and openat2: where a relative path begins, -100 is AT_FDCWD", Kind: Signed, width: 5, right: true,
+	{Name: "fd2", About: "of pipe and socketpair: the second fd", Kind: Signed, width: 4, right: true,
+		needs: needsDetails, facets: ofCall, calls: has(bpf.ArgFDs),
+		value: func(e *stream.Event, _ []byte) Value {
+			if fd, ok := e.Second(); ok {
+				return signed(fd)
+			}
+			return Value{}
+		}},
+	{Name: "old_fd", About: "of dup and the like: the fd that was copied, of pidfd_getfd in the other process; of fsmount what is mounted", Kind: Signed, width: 6, right: true,
+		needs: needsDetails, facets: ofCall, calls: has(bpf.ArgOldFD),
+		value: func(e *stream.Event, _ []byte) Value { return signed(e.Details.Other) }},
+	{Name: "pidfd", About: "of pidfd_getfd: whose fd is copied", Kind: Signed, width: 5, right: true,
+		needs: needsDetails, facets: ofCall, calls: has(bpf.ArgPIDFD),
+		value: func(e *stream.Event, _ []byte) Value { return signed(int32(e.Details.Mode)) }},
+	{Name: "target_pid", About: "of pidfd_open and perf_event_open: the process, as the caller numbers it", Kind: Signed, width: 10, right: true,
+		needs: needsDetails, facets: ofCall, calls: has(bpf.ArgPID),
+		value: func(e *stream.Event, _ []byte) Value { return signed(e.Details.Other) }},
+	{Name: "request", About: "by name: of fcntl and bpf the command, of timerfd_create the clock, of perf_event_open the type of event", Kind: Symbol, width: 16,
+		needs: needsDetails, facets: ofCall, calls: has(bpf.ArgRequest, bpf.ArgEvent),
+		value: func(e *stream.Event, scratch []byte) Value { return symbols(appendRequest(scratch, e.Record)) }},
+	{Name: "value", About: "of eventfd what it begins with, of F_DUPFD the least fd, of listen the backlog, of io_uring_setup the entries, of epoll_create the size, of perf_event_open the CPU", Kind: Signed, width: 5, right: true,
+		needs: needsDetails, facets: ofCall, calls: has(bpf.ArgValue),
+		value: func(e *stream.Event, _ []byte) Value { return signed(int32(e.Details.Mode)) }},
+	{Name: "signals", About: "of signalfd: those that it reads, by name with | between them", Kind: Symbol, width: 16,
+		needs: needsDetails, facets: ofCall, calls: has(bpf.ArgSignals),
+		value: func(e *stream.Event, scratch []byte) Value {
+			return symbols(names.AppendSignals(scratch, e.Details.Signals()))
+		}},
+	{Name: "name", About: "of memfd_create and fsopen: the name as given", Kind: Text, width: 16,
+		needs: needsDetails, facets: ofCall, calls: has(bpf.ArgName),
+		value: func(e *stream.Event, _ []byte) Value { return text(e.Given()) }},
+	{Name: "dirfd", About: "of openat and the like: where a relative path begins, -100 is AT_FDCWD; of open_by_handle_at an fd of the file system", Kind: Signed, width: 5, right: true,
 		needs: needsDetails, facets: ofArguments, calls: has(bpf.ArgDirFD),
 		value: func(e *stream.Event, _ []byte) Value { return signed(e.Details.FD) }},
 	{Name: "last_fd", About: "of close_range: the last fd", Kind: Unsigned, width: 7, right: true,
@@ -126,7 +166,7 @@ var argumentFields = []Field{
 	{Name: "flags", About: "of the call, by name with | between them; the rest as a hexadecimal number", Kind: Symbol, width: 18,
 		needs: needsDetails, facets: ofArguments, calls: hasFlags,
 		value: func(e *stream.Event, scratch []byte) Value { return symbols(appendFlags(scratch, e.Record)) }},
-	{Name: "mode", About: "of an open that can create a file, octal", Kind: Symbol, width: 4, needs: needsDetails, facets: ofArguments, calls: has(bpf.ArgMode, bpf.ArgHow),
+	{Name: "mode", About: "of an open that can create a file, or mq_open, octal", Kind: Symbol, width: 4, needs: needsDetails, facets: ofArguments, calls: has(bpf.ArgMode, bpf.ArgHow),
 		value: func(e *stream.Event, scratch []byte) Value {
 			if !names.HasMode(e.Details.Flags) {
 				return Value{}
@@ -135,33 +175,39 @@ var argumentFields = []Field{
 		}},
 	{Name: "resolve", About: "of openat2: how the path is resolved", Kind: Symbol, width: 16, needs: needsDetails, facets: ofArguments, calls: has(bpf.ArgHow),
 		value: func(e *stream.Event, scratch []byte) Value {
-			if e.Details.Resolve == 0 {
+			if e.Details.Resolve() == 0 {
 				return Value{}
 			}
-			return symbols(names.ResolveFlags.Append(scratch, e.Details.Resolve))
+			return symbols(names.ResolveFlags.Append(scratch, e.Details.Resolve()))
 		}},
 }
 
-// callFlags are the flags of the syscalls that are not opens and have some.
-var callFlags = map[string]names.Flags{
-	"accept4":     names.AcceptFlags,
-	"close_range": names.CloseRangeFlags,
-	"dup3":        names.Dup3Flags,
-}
+// opensLike says of each syscall whether its flags are those of open(2).
+var opensLike = func() (is [1 << 8]bool) {
+	for i, s := range bpf.Syscalls {
+		is[i] = hasFlags(s) && names.CallFlags[s.Name] == nil
+	}
+	return is
+}()
 
 func hasFlags(s bpf.Syscall) bool {
-	return s.Has(bpf.ArgFlags) || s.Has(bpf.ArgHow) || s.Implies != 0
+	return has(bpf.ArgFlags, bpf.ArgHow, bpf.ArgType, bpf.ArgRing)(s) || s.Implies != 0
 }
 
 // appendFlags appends the flags of a call by name, or nothing if there are none.
 func appendFlags(b []byte, r *bpf.Record) []byte {
 	switch {
-	case isOpen[r.Syscall]:
+	case opensLike[r.Syscall]:
 		return names.AppendOpenFlags(b, r.Details.Flags)
 	case r.Details.Flags == 0:
 		return b
 	}
-	return callFlags[bpf.Syscalls[r.Syscall].Name].Append(b, uint64(r.Details.Flags))
+	return names.CallFlags[bpf.Syscalls[r.Syscall].Name].Append(b, uint64(r.Details.Flags))
+}
+
+// appendRequest appends what a call asked for by name, or as a number.
+func appendRequest(b []byte, r *bpf.Record) []byte {
+	return names.AppendRequest(b, bpf.Syscalls[r.Syscall].Name, r.Details.Request)
 }
 
 // appendMode appends the mode of an open as in C: 0640.
@@ -361,6 +407,7 @@ var outcomeFields = []Field{
 			_, limit, _ := e.Limit()
 			return unsigned(limit)
 		}},
+	remark("replaced", "the fd was open before, and path or type are what was closed there", bpf.Replaced, replaces),
 	remark("unreadable", "the path was not in memory any more when it was read", bpf.Unreadable, nil),
 	remark("outcome", "what became of a connect that returned EINPROGRESS: ret, error and latency_ns are those of the handshake", bpf.Outcome, connects),
 	remark("fast_open", "a send made the connection, see tcp(7) TCP_FASTOPEN", bpf.FastOpen, connects),

@@ -93,7 +93,7 @@ var records = []*bpf.Record{
 	sent("close_range", "x", "h", bpf.Draft{Details: &bpf.Details{FD: 3, LastFD: ^uint32(0), Flags: 4}}),
 	sent("openat2", "x", "", bpf.Draft{
 		Event:   bpf.Event{ABI: bpf.ABI32, Ret: -512},
-		Details: &bpf.Details{FD: 7, Target: bpf.TargetPath, Resolve: 0x18, Remarks: bpf.Truncated, Flags: 0o20200000},
+		Details: &bpf.Details{FD: 7, Target: bpf.TargetPath, Request: 0x18, Remarks: bpf.Truncated, Flags: 0o20200000},
 		Given:   []byte("b\u00e4cker"),
 	}),
 
@@ -197,9 +197,39 @@ var records = []*bpf.Record{
 	sent("close_range", "x", "h", bpf.Draft{Details: &bpf.Details{FD: 3, LastFD: 9, NumClosed: 1}}),
 	sent("dup2", "x", "h", bpf.Draft{
 		Event:   bpf.Event{Ret: 2},
-		Details: &bpf.Details{FD: 2, Target: bpf.TargetFile, FileMode: 0o20620}, Name: []byte("/dev/pts/0"),
+		Details: &bpf.Details{FD: 2, Other: 7, Target: bpf.TargetFile, FileMode: 0o20620, Remarks: bpf.Replaced}, Name: []byte("/dev/pts/0"),
 	}),
-	sent("dup3", "x", "h", bpf.Draft{Event: bpf.Event{Ret: 2}, Details: &bpf.Details{FD: 2, Target: bpf.TargetPipe, Flags: 0o2000000}}),
+	sent("dup3", "x", "h", bpf.Draft{Event: bpf.Event{Ret: 2}, Details: &bpf.Details{FD: 2, Other: 7, Target: bpf.TargetPipe, Flags: 0o2000000, Remarks: bpf.Replaced}}),
+
+	// Calls that make descriptors, and those that do not.
+	sent("dup2", "x", "h", bpf.Draft{Event: bpf.Event{Ret: 9}, Details: &bpf.Details{FD: 9, Other: 7, Target: bpf.TargetPipe}}),
+	sent("dup2", "x", "h", bpf.Draft{Event: bpf.Event{Ret: -9}, Details: &bpf.Details{FD: 9, Other: -1}}),
+	sent("dup", "x", "h", bpf.Draft{Event: bpf.Event{Ret: 9}, Details: &bpf.Details{Other: 3, Target: bpf.TargetFile, FileMode: 0o100644}, Name: []byte("/tmp/" + hostile)}),
+	sent("fcntl", "x", "h", bpf.Draft{Event: bpf.Event{Ret: 100}, Details: &bpf.Details{Other: 3, Request: 1030, Mode: 100, Target: bpf.TargetPipe}}),
+	sent("pidfd_getfd", "x", "h", bpf.Draft{Event: bpf.Event{Ret: 4}, Details: &bpf.Details{Other: 1, Mode: 3, Target: bpf.TargetFile, FileMode: 0o20620}, Name: []byte("/dev/pts/0")}),
+	sent("socket", "x", "h", bpf.Draft{Event: bpf.Event{Ret: 3}, Details: &bpf.Details{Target: bpf.TargetSocket, Flags: 0o2000000}, Socket: &bpf.Socket{Family: 10, Type: 1, Protocol: 6}}),
+	sent("socket", "x", "h", bpf.Draft{
+		Event:   bpf.Event{Ret: -24},
+		Details: &bpf.Details{Target: bpf.TargetSocket, LastFD: 1024, NumClosed: 1024}, Socket: &bpf.Socket{Family: 2, Type: 1, Protocol: 0},
+	}),
+	sent("socketpair", "x", "h", bpf.Draft{Details: &bpf.Details{FD: 3, Other: 4, Target: bpf.TargetSocket}, Socket: &bpf.Socket{Family: 1, Type: 2, PeerPID: 7}}),
+	sent("bind", "x", "h", bpf.Draft{Details: socket(3), Socket: &bpf.Socket{Family: 2, Type: 1, Protocol: 6}, Local: ip("0.0.0.0:8080")}),
+	sent("bind", "x", "h", bpf.Draft{Event: bpf.Event{Ret: -98}, Details: socket(3), Socket: &bpf.Socket{Family: 2, Type: 1, Protocol: 6}, Asked: ip("10.0.0.1:80")}),
+	sent("listen", "x", "h", bpf.Draft{Details: &bpf.Details{FD: 3, Mode: 511, Target: bpf.TargetSocket}, Socket: &bpf.Socket{Family: 2, Type: 1, Protocol: 6}, Local: ip("127.0.0.1:80")}),
+	sent("pipe2", "x", "h", bpf.Draft{Details: &bpf.Details{FD: 3, Other: 4, Flags: 0o2040000, Target: bpf.TargetPipe}}),
+	sent("pipe", "x", "h", bpf.Draft{Event: bpf.Event{Ret: -24}, Details: &bpf.Details{FD: 3, Other: 4, LastFD: 20, NumClosed: 20}}),
+	sent("eventfd2", "x", "h", bpf.Draft{Event: bpf.Event{Ret: 5}, Details: &bpf.Details{Mode: 7, Flags: 1, Target: bpf.TargetAnonymous}, Name: []byte("[eventfd]")}),
+	sent("timerfd_create", "x", "h", bpf.Draft{Event: bpf.Event{Ret: 5}, Details: &bpf.Details{Request: 1, Flags: 0o2000000, Target: bpf.TargetAnonymous}, Name: []byte("[timerfd]")}),
+	sent("signalfd4", "x", "h", bpf.Draft{Event: bpf.Event{Ret: 5}, Details: &bpf.Details{Request: 1<<1 | 1<<14, Other: 1 << 8, Target: bpf.TargetAnonymous}, Name: []byte("[signalfd]")}),
+	sent("inotify_init1", "x", "h", bpf.Draft{Event: bpf.Event{Ret: -24}, Details: &bpf.Details{LastFD: 1024, NumClosed: 12}}),
+	sent("memfd_create", "x", "h", bpf.Draft{Event: bpf.Event{Ret: 5}, Details: &bpf.Details{Flags: 3, Target: bpf.TargetMemfd}, Given: []byte(hostile), Name: []byte("memfd:" + hostile)}),
+	sent("fsopen", "x", "h", bpf.Draft{Event: bpf.Event{Ret: -19}, Details: &bpf.Details{Flags: 1, Target: bpf.TargetPath}, Given: []byte("zfs")}),
+	sent("pidfd_open", "x", "h", bpf.Draft{Event: bpf.Event{Ret: -3}, Details: &bpf.Details{Other: 77}}),
+	sent("perf_event_open", "x", "h", bpf.Draft{Event: bpf.Event{Ret: 5}, Details: &bpf.Details{Request: 1, Other: -1, Mode: 2, Target: bpf.TargetAnonymous}, Name: []byte("[perf_event]")}),
+	sent("bpf", "x", "h", bpf.Draft{Event: bpf.Event{Ret: 5}, Details: &bpf.Details{Target: bpf.TargetAnonymous}, Name: []byte("bpf-map")}),
+	sent("io_uring_setup", "x", "h", bpf.Draft{Event: bpf.Event{Ret: 5}, Details: &bpf.Details{Mode: 64, Flags: 0x3002, Target: bpf.TargetAnonymous}, Name: []byte("[io_uring]")}),
+	sent("mq_open", "x", "h", bpf.Draft{Event: bpf.Event{Ret: 5}, Details: &bpf.Details{Mode: 0o600, Flags: 0o102, Target: bpf.TargetFile, FileMode: 0o100600}, Given: []byte("queue"), Name: []byte("/queue")}),
+	sent("landlock_create_ruleset", "x", "h", bpf.Draft{Event: bpf.Event{Ret: 5}, Details: &bpf.Details{Target: bpf.TargetAnonymous}, Name: []byte("[landlock-ruleset]")}),
 }
 
 var containers = []*stream.Container{

@@ -248,9 +248,9 @@ func (l *line) details(d *bpf.Details) (changed facet) {
 		changed |= ofCaller
 		l.ppid = d.PPID
 	}
-	if d.FD != l.fd || d.Flags != l.flags || d.Mode != l.mode || d.LastFD != l.lastFD || d.Resolve != l.resolve || d.SlotAfter != l.slotAfter {
+	if d.FD != l.fd || d.Flags != l.flags || d.Mode != l.mode || d.LastFD != l.lastFD || d.Resolve() != l.resolve || d.SlotAfter != l.slotAfter {
 		changed |= ofArguments
-		l.fd, l.flags, l.mode, l.lastFD, l.resolve, l.slotAfter = d.FD, d.Flags, d.Mode, d.LastFD, d.Resolve, d.SlotAfter
+		l.fd, l.flags, l.mode, l.lastFD, l.resolve, l.slotAfter = d.FD, d.Flags, d.Mode, d.LastFD, d.Resolve(), d.SlotAfter
 	}
 	// The kind of an anonymous inode is its name.
 	if d.FileMode != l.fileMode || d.Target == bpf.TargetAnonymous {

@@ -103,7 +103,7 @@ func appendCall(b []byte, r *bpf.Record) []byte {
 		switch {
 		case role != bpf.Unused:
 			b = appendArgument(b, s, r, role)
-		case i == 0: // the one that dup2 copies
+		case i == 0 && s.Arguments != bpf.Arguments{}: // one that is not recorded
 			b = append(b, '?')
 		}
 		if len(b) > before {
@@ -129,6 +129,27 @@ func appendArgument(b []byte, s *bpf.Syscall, r *bpf.Record, role bpf.Role) []by
 			b = appendSockaddr(append(b, ", "...), r, r.Peer(), "[", "]")
 		}
 		return b
+	case bpf.ArgOldFD, bpf.ArgPID:
+		return strconv.AppendInt(b, int64(d.Other), 10)
+	case bpf.ArgPIDFD, bpf.ArgValue:
+		return strconv.AppendInt(b, int64(int32(d.Mode)), 10)
+	case bpf.ArgFDs:
+		second, ok := r.Second()
+		if !ok {
+			return append(b, '?')
+		}
+		b = strconv.AppendInt(append(b, '['), int64(d.FD), 10)
+		return append(strconv.AppendInt(append(b, ", "...), int64(second), 10), ']')
+	case bpf.ArgFamily, bpf.ArgType, bpf.ArgProtocol:
+		return appendSocketArgument(b, r, role)
+	case bpf.ArgRequest:
+		return appendRequest(b, r)
+	case bpf.ArgEvent:
+		return append(appendRequest(append(b, "{type="...), r), ", ...}"...)
+	case bpf.ArgRing:
+		return append(appendFlagsOr0(append(b, "{flags="...), r), ", ...}"...)
+	case bpf.ArgSignals:
+		return append(names.AppendSignals(append(b, '['), d.Signals()), ']')
 	case bpf.ArgDirFD:
 		if d.FD == unix.AT_FDCWD {
 			return append(b, "AT_FDCWD"...)
@@ -136,7 +157,7 @@ func appendArgument(b []byte, s *bpf.Syscall, r *bpf.Record, role bpf.Role) []by
 		return strconv.AppendInt(b, int64(d.FD), 10)
 	case bpf.ArgLastFD:
 		return strconv.AppendUint(b, uint64(d.LastFD), 10)
-	case bpf.ArgPath:
+	case bpf.ArgPath, bpf.ArgName:
 		return appendGiven(b, r)
 	case bpf.ArgFlags:
 		return appendFlagsOr0(b, r)
@@ -147,6 +168,8 @@ func appendArgument(b []byte, s *bpf.Syscall, r *bpf.Record, role bpf.Role) []by
 		return appendMode(b, d.Mode)
 	case bpf.ArgHow:
 		return appendHow(b, d)
+	case bpf.ArgOwnAddress:
+		return appendSockaddr(b, r, localEnd(r), "", "")
 	case bpf.ArgAddress: // and its length
 		asked := r.Asked()
 		if !isShown(asked) {
@@ -155,6 +178,24 @@ func appendArgument(b []byte, s *bpf.Syscall, r *bpf.Record, role bpf.Role) []by
 		return appendSockaddr(b, r, asked, "", "")
 	}
 	return b
+}
+
+// appendSocketArgument appends an argument of socket(2), as the kernel has it.
+func appendSocketArgument(b []byte, r *bpf.Record, role bpf.Role) []byte {
+	if r.Socket == nil {
+		return append(b, '?')
+	}
+	switch role {
+	case bpf.ArgFamily:
+		return names.AppendFamily(b, r.Socket.Family)
+	case bpf.ArgType:
+		b = names.AppendSocketType(b, r.Socket.Type)
+		if r.Details.Flags != 0 {
+			b = appendFlags(append(b, '|'), r)
+		}
+		return b
+	}
+	return strconv.AppendUint(b, uint64(r.Socket.Protocol), 10)
 }
 
 // appendGiven appends the path that a call was given, with three dots if it is cut.
@@ -186,10 +227,10 @@ func appendHow(b []byte, d *bpf.Details) []byte {
 		b = appendMode(append(b, ", mode="...), d.Mode)
 	}
 	b = append(b, ", resolve="...)
-	if d.Resolve == 0 {
+	if d.Resolve() == 0 {
 		b = append(b, '0')
 	} else {
-		b = names.ResolveFlags.Append(b, d.Resolve)
+		b = names.ResolveFlags.Append(b, d.Resolve())
 	}
 	return strconv.AppendInt(append(b, "}, "...), sizeOfHow, 10)
 }

@@ -80,7 +80,7 @@ func (o *object) attachToHandlers(program *libbpfgo.BPFProg, flags C.__u32) (fd 
 	for _, h := range o.handlers {
 		name := C.CString(h.function)
 		defer C.free(unsafe.Pointer(name))
-		i := slices.Index(bpf.Syscalls[:], h.syscall)
+		i := slices.IndexFunc(bpf.Syscalls[:], func(s bpf.Syscall) bool { return s.Name == h.syscall.Name })
 		if i < 0 {
 			i = len(bpf.Syscalls)
 		}

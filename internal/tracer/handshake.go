@@ -34,12 +34,16 @@ const asksMax = 100
 // answers makes a call with the token, and reports whether the program for it, which has
 // this bit, has ever answered. Where the kernel does not know the number, the program for
 // the tracepoint answers all the same.
-func (o *object) answers(number uintptr, bit uint64) bool {
-	_, _, _ = unix.RawSyscall(number, uintptr(o.token), 0, 0)
+func (o *object) answers(number uintptr, s bpf.Syscall, bit uint64) bool {
+	result, _, err := unix.RawSyscall(number, uintptr(o.token), 0, 0)
+	if err == 0 && s.Makes == bpf.MakesOne {
+		unix.Close(int(result))
+	}
 	return atomic.LoadUint64(&o.shared.Answered)&bit != 0
 }
 
-// handshake makes each traced call once with the token, which cannot succeed. The
+// handshake makes each traced call once with the token, which cannot succeed but where
+// any number will do, as for an eventfd. The
 // programs learn who the tool is, begin to record what others do, and leave out what
 // this process does. A program that does not answer would record nothing; one that can
 // miss calls is asked again, because another task that is preempted in it can have made it
@@ -52,7 +56,7 @@ func (o *object) handshake() error {
 			continue
 		}
 		asked = true
-		for asks := 1; !o.answers(uintptr(number), 1<<i); asks++ {
+		for asks := 1; !o.answers(uintptr(number), s, 1<<i); asks++ {
 			if asks == asksMax {
 				return fmt.Errorf("the program for %s is attached, but did not run", s.Name)
 			}

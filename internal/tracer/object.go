@@ -29,10 +29,12 @@ type object struct {
 	attached []int // files that keep programs attached without a link
 	token    uint64
 	syscalls uint64 // a bit for each index of bpf.Syscalls that is traced
-	shared   *bpf.Shared
-	verdicts verdicts
-	totals   totalsLayout // where calls are counted
-	uring    uring
+	// onlyCloses has those that are recorded only if they close something.
+	onlyCloses uint64
+	shared     *bpf.Shared
+	verdicts   verdicts
+	totals     totalsLayout // where calls are counted
+	uring      uring
 	// countsDropped says that what is dropped is counted by container.
 	countsDropped bool
 	mappings      [][]byte
@@ -66,6 +68,7 @@ func (o *object) configure(cfg Config, mode AttachMode) error {
 	}
 	constants := bpf.Config{
 		Traced:        o.syscalls,
+		OnlyCloses:    o.onlyCloses,
 		Token:         o.token,
 		WantHostname:  cfg.Hostname,
 		WantDetails:   cfg.Details,
@@ -88,6 +91,11 @@ func (o *object) configure(cfg Config, mode AttachMode) error {
 	}
 	if err := o.module.InitGlobalVariable(bpf.ConfigVariable, constants); err != nil {
 		return fmt.Errorf("set the constants: %w", err)
+	}
+	for _, abi := range []bpf.ABI{bpf.ABI64, bpf.ABI32} {
+		if err := o.module.InitGlobalVariable(bpf.NumbersVariable(abi), bpf.Numbered(o.syscalls, abi)); err != nil {
+			return fmt.Errorf("set the numbers of syscalls: %w", err)
+		}
 	}
 	return o.chooseMaps(cfg)
 }

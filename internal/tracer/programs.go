@@ -15,8 +15,13 @@ import (
 // this kernel need, and notes which syscalls they trace.
 func (o *object) choosePrograms(cfg Config, mode AttachMode) error {
 	for i, s := range bpf.Syscalls {
-		if s.Exists() && (len(cfg.Syscalls) == 0 || slices.Contains(cfg.Syscalls, s.Name)) && (!s.IfCloses || cfg.usesSlots()) {
-			o.syscalls |= 1 << i
+		onlyCloses := slices.Contains(cfg.OnlyCloses, s.Name)
+		if !s.Exists() || !slices.Contains(cfg.Syscalls, s.Name) || onlyCloses && !cfg.usesSlots() {
+			continue
+		}
+		o.syscalls |= 1 << i
+		if onlyCloses {
+			o.onlyCloses |= 1 << i
 		}
 	}
 	if err := o.chooseHandlers(cfg, mode); err != nil {

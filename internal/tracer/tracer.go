@@ -56,11 +56,13 @@ type Config struct {
 	Attach     AttachMode
 	Buffer     BufferKind
 	BufferSize int      // bytes, a power of two; for Perf per CPU
-	Syscalls   []string // names in bpf.Syscalls; none for all
-	Hostname   bool     // fill in Event.Hostname
-	Details    bool     // send Details with each event
-	Latency    bool     // and in them how long the call took
-	File       bool     // and of opens also the absolute path of the file
+	Syscalls   []string // names in bpf.Syscalls
+	// OnlyCloses are those of them of which only calls are recorded that close something.
+	OnlyCloses []string
+	Hostname   bool // fill in Event.Hostname
+	Details    bool // send Details with each event
+	Latency    bool // and in them how long the call took
+	File       bool // and of opens also the absolute path of the file
 	Filter     Filter
 	Rate       Rate // needs ByContainer
 	// ByContainer has what is dropped counted by container, see Dropped; those are

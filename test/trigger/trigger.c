@@ -224,6 +224,7 @@ static const struct {
 	{"closes", 0, closed_files},
 	{"paths", 0, gone_paths},
 	{"requests", 0, requests},
+	{"makes", 0, makes},
 	{"holds", 0, holds},
 	{"holds-without-leader", 0, holds_without_leader},
 };
@@ -248,7 +249,7 @@ static void usage(void)
 		"usage: trigger [hostname NAME] calls | int80 | pairs N | busy |\n"
 		"       crowd PROCESSES N | mix N | hang THREADS MILLISECONDS | unix SOCKET |\n"
 		"       sockets | connects | seccomp | (details | signals | closes | paths "
-		"| requests | holds |\n"
+		"| requests | makes | holds |\n"
 		"       holds-without-leader) DIR | holds-many N |\n"
 		"       leaks (sockets | dup | nothing) MILLISECONDS | births DIR SEED ROUNDS |\n"
 		"       chains MILLISECONDS\n");

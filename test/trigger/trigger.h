@@ -83,6 +83,7 @@ void filtered_by_seccomp(void);
 void closed_files(const char *dir);
 void gone_paths(const char *dir);
 void requests(const char *dir);
+void makes(const char *dir);
 void holds(const char *dir);
 void holds_without_leader(const char *dir);
 void holds_many(int n);
