@@ -286,8 +286,11 @@ func TestLittleMemory(t *testing.T) {
 func TestClockSetBack(t *testing.T) {
 	onlyInVM(t)
 	autoAttach(t, func(t *testing.T, options ...string) {
-		r := start(t, append(options, "-o", "json", "--latency", "--comm", "trigger", "--uid", strconv.Itoa(nobodyElse))...)
+		shown := newLines()
+		r := startTo(t, shown, append(options, "-o", "json", "--latency", "--comm", "trigger", "--uid", strconv.Itoa(nobodyElse))...)
 		before := trigger(t, trigger64, asUser(nobodyElse), "pairs", "100")
+		// The time of a row is that of the clock when it is written.
+		shown.await(t, regexp.MustCompile(`(.*\n){200}`))
 		now := time.Now()
 		setClock(t, now.Add(-time.Hour))
 		// The tool compares the clocks now and then.
@@ -295,10 +298,11 @@ func TestClockSetBack(t *testing.T) {
 		after := trigger(t, trigger64, asUser(nobodyElse), "pairs", "100")
 		setClock(t, time.Now().Add(time.Hour))
 		res := r.stop()
-		if len(res.events) != 400 || res.lost > 0 {
+		events := parseJSON(t, shown.String())
+		if len(events) != 400 || res.lost > 0 {
 			t.Fatalf("of 400 calls: %s", res.summary)
 		}
-		for i, e := range res.events {
+		for i, e := range events {
 			when, err := time.Parse(time.RFC3339Nano, e.text("time"))
 			want, pid := now, before.pid
 			if i >= 200 {

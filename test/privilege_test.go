@@ -130,8 +130,8 @@ func checkFiles(t *testing.T, pid int) {
 
 // The command that is traced has all that it had without copenclose.
 func TestCommandKeepsPrivileges(t *testing.T) {
-	own := statusOf(t, "/proc/self/status")
-	r := start(t, "-o", "json", "--", "sh", "-c", "sleep 0.5; cat /proc/self/status; mount -t tmpfs none /mnt && umount /mnt && echo mounted")
+	own, dir := statusOf(t, "/proc/self/status"), t.TempDir()
+	r := start(t, "-o", "json", "--", "sh", "-c", "cat /proc/self/status; mount -t tmpfs none "+dir+" && umount "+dir+" && echo mounted")
 	said := r.wait().stderr
 	status := parseStatus(said)
 	for _, name := range []string{"CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp"} {

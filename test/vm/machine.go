@@ -197,11 +197,8 @@ func (m matrix) runScript(r release) string {
 		script += "export PODMAN=1\n"
 	}
 	script += fmt.Sprintf("exec /t/e2e.test -test.v=test2json -test.timeout=%s", m.limit*9/10)
-	args := m.args
-	if r.tests != "" {
-		// Before ours, so that a -test.run among them holds.
-		args = append([]string{"-test.run=" + r.tests}, args...)
-	}
+	// Before ours, so that a -test.run among them holds.
+	args := append([]string{"-test.run=" + r.tests, "-test.skip=" + r.skips}, m.args...)
 	for _, arg := range args {
 		script += " '" + strings.ReplaceAll(arg, "'", `'\''`) + "'"
 	}

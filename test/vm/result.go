@@ -217,6 +217,9 @@ func explainSkips(w io.Writer, results []result) {
 		if res.release.tests != "" {
 			fmt.Fprintf(w, "%s: of all tests those that match %s\n", res.kernel, res.release.tests)
 		}
+		if res.release.skips != "" {
+			fmt.Fprintf(w, "%s: without those that match %s\n", res.kernel, res.release.skips)
+		}
 	}
 	kernels := map[string][]string{}
 	for _, res := range results {
