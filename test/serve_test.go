@@ -17,6 +17,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/klauspost/compress/zstd"
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
 	logs "go.opentelemetry.io/proto/otlp/logs/v1"
 	"golang.org/x/sys/unix"
 	"google.golang.org/protobuf/proto"
@@ -64,7 +67,7 @@ func newCollector(t *testing.T, refusals ...int) *collector {
 }
 
 func (c *collector) take(r *http.Request) error {
-	body, err := gzip.NewReader(r.Body)
+	body, err := decompressed(r)
 	if err != nil {
 		return err
 	}
@@ -92,6 +95,14 @@ func (c *collector) take(r *http.Request) error {
 		}
 	}
 	return nil
+}
+
+// decompressed is the body of a request: of a Collector, or of copenclose.
+func decompressed(r *http.Request) (io.Reader, error) {
+	if r.Header.Get("Content-Encoding") == "zstd" {
+		return zstd.NewReader(r.Body)
+	}
+	return gzip.NewReader(r.Body)
 }
 
 // await returns the records once there are n for which want is true.
@@ -309,7 +320,7 @@ func TestServeRate(t *testing.T) {
 
 // A scrape says what is open: here at least the pipes that a process holds, whose limit is
 // lower than that of others.
-func TestServeDescriptors(t *testing.T) {
+func TestMeter(t *testing.T) {
 	const pairs = 300
 	for range pairs {
 		var ends [2]int
@@ -328,5 +339,55 @@ func TestServeDescriptors(t *testing.T) {
 	open, fullest, most := of("copenclose_open_fds"), of("copenclose_fullest_process_open_fds"), of("copenclose_fullest_process_limit_fds")
 	if open < 2*pairs || fullest > open || fullest/most < 2*pairs/float64(limit.Cur) {
 		t.Errorf("%v descriptors are open, %v of %v in the fullest process; we have %d of %d", open, fullest, most, 2*pairs, limit.Cur)
+	}
+}
+
+// Debian's promtool finds nothing wrong with the metrics, and native histograms are in the
+// answer that Prometheus asks for.
+func TestPromTool(t *testing.T) {
+	promtool := engineAt(t, "deb/usr/bin/promtool")
+	c := newCollector(t)
+	r := start(t, "serve", "--listen", "127.0.0.1:0", "--latency", "--otlp", c.URL, "--events", "failed", "--rate", "1/30", "--no-runtime",
+		"-u", strconv.Itoa(serveUser))
+	url := r.stderr.await(t, metricsLine)[1]
+	look(t, 50)
+	c.await(t, 1, isNowhere)
+	cmd := exec.Command(promtool, "check", "metrics")
+	text := scrapeText(t, url)
+	cmd.Stdin = strings.NewReader(text)
+	if said, err := cmd.CombinedOutput(); err != nil || len(said) > 0 {
+		t.Errorf("promtool: %v\n%s", err, said)
+	}
+	for _, metric := range []string{
+		"copenclose_calls_total", "copenclose_call_duration_seconds", "copenclose_open_fds", "copenclose_fullest_process_limit_fds",
+		"copenclose_calls_seen_total", "copenclose_export_records_total", "copenclose_export_events_dropped_total", "copenclose_build_info",
+		"process_cpu_seconds_total", "process_resident_memory_bytes",
+	} {
+		if !strings.Contains(text, "# TYPE "+metric+" ") {
+			t.Errorf("there is no %s", metric)
+		}
+	}
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Accept", "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited")
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	in := expfmt.NewDecoder(answer.Body, expfmt.ResponseFormat(answer.Header))
+	for {
+		var family dto.MetricFamily
+		if err := in.Decode(&family); err != nil {
+			t.Fatalf("no native histogram: %v", err)
+		}
+		if family.GetName() == "copenclose_call_duration_seconds" {
+			if len(family.Metric[0].Histogram.PositiveSpan) == 0 {
+				t.Error("the histogram has no native buckets")
+			}
+			return
+		}
 	}
 }

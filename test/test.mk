@@ -24,12 +24,12 @@ $(TEST_BUILT)/trigger32: $(TRIGGER_SOURCES) test/trigger/trigger.h
 .PHONY: test
 test: ## Install what is missing and run every test
 	$(Q)$(MAKE) --no-print-directory deps test-deps vm-deps
-	$(Q)$(MAKE) --no-print-directory check analyze test-race test-e2e vm-run test-completion test-reproducible
+	$(Q)$(MAKE) --no-print-directory check analyze test-race test-manifests test-e2e vm-run test-completion test-reproducible
 
 .PHONY: test-deps
 test-deps: ## Install what the tests need (Debian packages)
 	$(Q)$(SUDO) packaging/install-missing $(PACKAGES32) clang-format shellcheck $(if $(shell command -v dockerd),,docker.io) debootstrap \
-		busybox-static curl git python3 strace reuse mandoc zsh fish bash-completion tmux
+		busybox-static curl git python3 python3-yaml iproute2 strace reuse mandoc zsh fish bash-completion tmux
 
 .PHONY: test-unit
 test-unit: $(EMBEDDED) $(LIBBPF) ## Decoders, tables, flags: no root needed

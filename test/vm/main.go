@@ -47,7 +47,7 @@ type release struct {
 
 // ofTheTool are tests of what the tool does by itself, whatever kernel it runs on: they
 // run on one kernel here, and where make test-e2e does.
-const ofTheTool = "^Test(Serve.*|Top.*|Command(IsEnded|StillRuns|KeepsPrivileges)|CannotRun|Signals|Refusals|Version|Ends.*|" +
+const ofTheTool = "^Test(Serve.*|Collector|Fleet|PromTool|Top.*|Command(IsEnded|StillRuns|KeepsPrivileges)|CannotRun|Signals|Refusals|Version|Ends.*|" +
 	"FullDisk|StoppedReader|BlockedOutput|ClosedBeforeTheHeader|SummaryOfCommand|LeaksCommand|CgroupUnmounted)$"
 
 // preemptible are the tests of what goes wrong where a kernel preempts programs:

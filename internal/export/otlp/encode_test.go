@@ -4,6 +4,8 @@
 package otlp
 
 import (
+	"bytes"
+	"flag"
 	"fmt"
 	"net/netip"
 	"os"
@@ -101,6 +103,22 @@ func value(v *common.AnyValue) string {
 	return "?"
 }
 
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// golden compares bytes with those of a file, which test/fleet/collector decodes with the
+// Collector's own decoder.
+func golden(t *testing.T, path string, got []byte) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(path, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if want, err := os.ReadFile(path); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("%s has another request, %v: go test -update, and look at what changes", path, err)
+	}
+}
+
 func TestRequest(t *testing.T) {
 	e := newEncoder("1.2.3", []Attribute{{"service.name", "copenclose"}, {"host.name", "node\xff"}})
 	e.offset, e.observed = 1_000_000, 5_000_000
@@ -108,7 +126,9 @@ func TestRequest(t *testing.T) {
 	e.add(&stream.Event{Record: connected(t)})
 	e.add(&stream.Event{Record: opened(t, "/etc/hosts", 3), Container: web})
 	k := &kept{t: t}
-	k.send(e.finish(nil))
+	request := e.finish(nil)
+	k.send(request)
+	golden(t, "testdata/request.binpb", request)
 
 	resources := k.requests[0].ResourceLogs
 	if len(resources) != 2 {
