@@ -8,21 +8,8 @@
 #include "descriptor.h"
 #include "fdtable.h"
 #include "file.h"
+#include "ledger.h"
 #include "stacks.h"
-
-/*
- * When and by which call descriptors were made. A file has a record of its first
- * descriptor, and each further descriptor one of its own; those that fork makes have
- * none. Nothing is removed when something is closed: a record is believed only where it
- * still fits the file that is in the table, so that one that is left over is harmless.
- */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 1 << 18);
-	__uint(map_flags, BPF_F_NO_PREALLOC); /* pays for what is open */
-	__type(key, struct birth_key);
-	__type(value, struct birth);
-} births SEC(".maps");
 
 /* How many descriptors each process has made, by call. */
 struct {
@@ -51,24 +38,6 @@ _Static_assert(MADE_BY_COUNT <= CREATORS_MAX, "more creators than creation_of ha
 static const __u8 creation_of[CREATORS_MAX] = {CREATORS(CREATION_OF)};
 
 #define ENFILE 23 /* include/uapi/asm-generic/errno-base.h */
-
-static __always_inline __u64 word_at(const void *at)
-{
-	__u64 word = 0;
-
-	bpf_probe_read_kernel(&word, sizeof(word), at);
-	return word;
-}
-
-/*
- * Inode and operations, because anonymous inodes share one inode. They are read as
- * numbers: the verifier allows no arithmetic on two pointers.
- */
-static __always_inline __u64 identity_of(struct file *file)
-{
-	return word_at((void *)file + bpf_core_field_offset(struct file, f_inode)) ^
-	       word_at((void *)file + bpf_core_field_offset(struct file, f_op));
-}
 
 /* NULL if there is no room. */
 static __always_inline struct made *made_by(const struct call *call, __u32 creator)
@@ -344,27 +313,18 @@ static __always_inline int call_entered(const struct pt_regs *regs)
 	return 0;
 }
 
-/* What the records say of a descriptor, as far as they still fit. */
 static __always_inline void join_births(struct descriptor *d, struct file *file)
 {
-	struct birth_key of_file = {.address = d->file, .fd = OF_FILE};
-	struct birth_key own = {.address = d->table, .fd = d->fd};
-	const struct birth *birth = bpf_map_lookup_elem(&births, &of_file);
+	struct origin o = {};
 
-	if (birth && birth->identity == identity_of(file)) {
-		d->file_time = birth->time;
-		d->opener_table = birth->table;
-		d->opener_pid = birth->pid;
-		d->opener_fd = birth->fd;
-		d->file_creator = 1 + birth->creator;
-	}
-	/* A record that is older than the file is of one that was at this address before. */
-	birth = bpf_map_lookup_elem(&births, &own);
-	if (birth && birth->identity == d->file && birth->time >= d->started &&
-	    birth->time >= d->file_time) {
-		d->time = birth->time;
-		d->creator = 1 + birth->creator;
-	}
+	find_births(&o, d->table, d->fd, file, d->started);
+	d->file_time = o.file_time;
+	d->opener_table = o.opener_table;
+	d->opener_pid = o.opener_pid;
+	d->opener_fd = o.opener_fd;
+	d->file_creator = o.file_creator;
+	d->time = o.time;
+	d->creator = o.creator;
 }
 
 #endif

@@ -7,6 +7,7 @@
 #include "count.h"
 #include "describe.h"
 #include "fdtable.h"
+#include "lifetime.h"
 #include "slots.h"
 
 /* What a call is going to close, noted when it is entered: later the files are gone. */
@@ -32,6 +33,8 @@ __noinline int list_open_file(__u32 list_number, __u32 slot_number, __u32 fd)
 	__builtin_memset(&slot->details, 0, sizeof(slot->details));
 	slot->details.fd = fd;
 	describe_open_file(slot_number, (__u64)file);
+	if (cfg.want_lifetime)
+		describe_lifetime(slot, current_task(), fd, file);
 	at = list->details.text_len;
 	size = (put_parts(slot) + 7) & ~7U;
 	if (at > TEXT_MAX || size >= TEXT_MAX)
@@ -76,6 +79,17 @@ static __always_inline struct file *closed_file(const struct call *call)
 							  : file_of(call->task, call->arg[1]);
 }
 
+static __always_inline void note_lifetime(struct slot *slot, const struct call *call,
+					  struct file *file)
+{
+	bool is_close = call->syscall == SYS_close;
+	__u32 fd = is_close ? call->arg[0] : call->arg[1];
+
+	describe_lifetime(slot, call->task, fd, file);
+	if (is_close)
+		forget_birth(slot, call->task, fd, file);
+}
+
 static __always_inline void note_closing(struct call *call, __u32 tid)
 {
 	struct file *file = NULL;
@@ -96,9 +110,11 @@ static __always_inline void note_closing(struct call *call, __u32 tid)
 			count_lost(owner_of_caller());
 		return;
 	}
-	if (file)
+	if (file) {
 		describe_file(slot, file);
-	else if (call->syscall == SYS_close_range)
+		if (cfg.want_lifetime)
+			note_lifetime(slot, call, file);
+	} else if (call->syscall == SYS_close_range)
 		describe_close_range(slot, call);
 }
 

@@ -52,7 +52,8 @@ type Config struct {
 	SubmitArguments   uint8
 	CompleteArguments uint8
 	RefuseArguments   uint8
-	_                 [2]uint8
+	WantLifetime      bool // of what is closed, from BirthsMap
+	_                 [1]uint8
 }
 
 // ConfigVariable is the variable in Object that a Config is written to.

@@ -58,7 +58,8 @@ struct config {
 	__u8 submit_arguments;
 	__u8 complete_arguments;
 	__u8 refuse_arguments;
-	__u8 reserved[2];
+	bool want_lifetime; /* of what is closed, see lifetime.h */
+	__u8 reserved[1];
 };
 
 const volatile struct config cfg;

@@ -31,6 +31,7 @@ const enum kind kind_in_btf SEC(".rodata");
 const enum flag flag_in_btf SEC(".rodata");
 const enum part part_in_btf SEC(".rodata");
 const enum verdict verdict_in_btf SEC(".rodata");
+const struct lifetime_part *const lifetime_in_btf SEC(".rodata");
 const struct total *const total_in_btf SEC(".rodata");
 const struct sampled *const sampled_in_btf SEC(".rodata");
 

@@ -218,6 +218,9 @@ func (r *DescriptorRow) View(b []byte) (size int, err error) {
 	if details.Parts&HasSocket != 0 {
 		size += socketSize
 	}
+	if details.Parts&HasLifetime != 0 {
+		return 0, ErrRecord // nothing is closed
+	}
 	if len(b) < size {
 		return 0, nil
 	}

@@ -22,6 +22,7 @@ type Draft struct {
 	// Socket is nil for a record without one; then it has no addresses.
 	Socket             *Socket
 	Peer, Local, Asked Address
+	Lifetime           *Lifetime
 	// Closed are the files that a close_range closed, of which only the Details and
 	// what is below them is in the record.
 	Closed []Draft
@@ -59,6 +60,9 @@ func (d *Draft) appendDetails(b []byte) []byte {
 		socket.peer, socket.local, socket.asked = d.Peer.encode(), d.Local.encode(), d.Asked.encode()
 		text = slices.Concat(text, d.Peer.Unix, d.Local.Unix, d.Asked.Unix)
 	}
+	if d.Lifetime != nil {
+		details.Parts |= HasLifetime
+	}
 	for _, closed := range d.Closed {
 		text = pad(closed.appendDetails(text))
 	}
@@ -66,6 +70,9 @@ func (d *Draft) appendDetails(b []byte) []byte {
 	b = append(append(b, bytesOf(&details)...), text...)
 	if d.Socket != nil {
 		b = append(pad(b), bytesOf(&socket)...)
+	}
+	if d.Lifetime != nil {
+		b = append(pad(b), bytesOf(d.Lifetime)...)
 	}
 	return b
 }

@@ -51,6 +51,7 @@ struct slot {
 	struct details details;
 	char text[2 * TEXT_MAX + COMPONENT_MAX];
 	struct socket_part socket;	     /* until it is put behind the text */
+	struct lifetime_part lifetime;	     /* likewise */
 	char path[TEXT_MAX + COMPONENT_MAX]; /* where a path grows from its end */
 	__u64 sk;			     /* the socket that is being described */
 	__u64 since;  /* when its call was entered, in jiffies; 0 if none is under way */

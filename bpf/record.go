@@ -96,7 +96,8 @@ type Parts uint8
 // The bits of enum part.
 const (
 	HasSocket Parts = 1 << iota
-	allParts        = HasSocket
+	HasLifetime
+	allParts = HasSocket | HasLifetime
 )
 
 // Details is struct details of record.h, which follows an Event when details were
@@ -151,6 +152,25 @@ type Socket struct {
 	asked      address
 }
 
+// How a descriptor was made, where that is no call.
+const (
+	HowUnknown   = 0 // before it was noted, or by a call that is not seen
+	HowInherited = 255
+)
+
+// Lifetime is struct lifetime_part of record.h: how long a descriptor that was closed was
+// open, and its file.
+type Lifetime struct {
+	Lived     uint64 // ns, where How is known
+	FileLived uint64 // ns, where FileHow is known
+	OpenerPID uint32 // who opened the file, and as what, where FileHow is known
+	OpenerFD  uint32
+	How       uint8 // 1 + index into Creators, HowUnknown or HowInherited
+	FileHow   uint8 // 1 + index into Creators, or HowUnknown
+	IsLast    bool  // nobody else had the file
+	_         [5]uint8
+}
+
 // Record is an Event and what came with it, where they lie in the buffer.
 type Record struct {
 	*Event
@@ -158,7 +178,9 @@ type Record struct {
 	Details *Details
 	// Socket is nil where the call is about none, or none is known.
 	Socket *Socket
-	text   []byte
+	// Lifetime is nil where nothing was closed, or it was not asked for.
+	Lifetime *Lifetime
+	text     []byte
 }
 
 // ErrRecord is returned for a malformed record: one that is shorter than it says, or
@@ -166,15 +188,16 @@ type Record struct {
 var ErrRecord = errors.New("malformed record in the event buffer")
 
 const (
-	eventSize   = int(unsafe.Sizeof(Event{}))
-	detailsSize = int(unsafe.Sizeof(Details{}))
-	socketSize  = int(unsafe.Sizeof(Socket{}))
+	eventSize    = int(unsafe.Sizeof(Event{}))
+	detailsSize  = int(unsafe.Sizeof(Details{}))
+	socketSize   = int(unsafe.Sizeof(Socket{}))
+	lifetimeSize = int(unsafe.Sizeof(Lifetime{}))
 	// TextMax is TEXT_MAX of record.h, PATH_MAX.
 	TextMax = 4096
 	// textsMax is the size of all text of a record: two paths of PATH_MAX.
 	textsMax = 2 * TextMax
 	// RecordMax is the size of the longest record.
-	RecordMax = eventSize + detailsSize + textsMax + socketSize
+	RecordMax = eventSize + detailsSize + textsMax + socketSize + lifetimeSize
 )
 
 // View makes r the record at the start of b, without copying it; it is valid for
@@ -225,6 +248,13 @@ func (r *Record) viewDetails(b []byte) (size int, err error) {
 		if s := r.Socket; uint32(s.peer.textLen)+uint32(s.local.textLen)+uint32(s.asked.textLen) > d.textLen {
 			return 0, ErrRecord
 		}
+	}
+	if d.Parts&HasLifetime != 0 {
+		at := align(size)
+		if size = at + lifetimeSize; size > len(b) {
+			return 0, ErrRecord
+		}
+		r.Lifetime = (*Lifetime)(unsafe.Pointer(unsafe.SliceData(b[at:])))
 	}
 	return size, nil
 }

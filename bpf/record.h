@@ -77,7 +77,8 @@ enum remark {
 
 /* Bits of details.parts. */
 enum part {
-	PART_SOCKET = 1, /* struct socket_part */
+	PART_SOCKET = 1,   /* struct socket_part */
+	PART_LIFETIME = 2, /* struct lifetime_part */
 };
 
 /*
@@ -132,6 +133,23 @@ struct socket_part {
 	struct address peer;
 	struct address local;
 	struct address asked; /* what connect, or a bind that failed, was given */
+};
+
+/* How a descriptor was made. */
+#define HOW_UNKNOWN 0 /* before it was noted, or by a call that is not seen */
+#define HOW_INHERITED 255
+/* else 1 + enum creator */
+
+/* How long a descriptor that is closed was open, and its file. */
+struct lifetime_part {
+	__u64 lived;	  /* ns, where how is known */
+	__u64 file_lived; /* ns, where file_how is known */
+	__u32 opener_pid; /* who opened the file, and as what, where file_how is known */
+	__u32 opener_fd;
+	__u8 how;
+	__u8 file_how;
+	__u8 is_last; /* nobody else had the file */
+	__u8 reserved[5];
 };
 
 /*

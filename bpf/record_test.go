@@ -44,7 +44,7 @@ func TestViewsMatchObject(t *testing.T) {
 	for name, view := range map[string]any{
 		"event": Event{}, "details": Details{}, "socket_part": Socket{}, "address": address{}, "shared": Shared{}, "counters": Counters{},
 		"id": ID{}, "comm_prefix": CommPrefix{}, "path_prefix": PathPrefix{}, "verdict_set": VerdictSet{}, "cgroup_counts": CgroupCounts{}, "config": Config{},
-		"executable": Executable{}, "total_key": TotalKey{}, "total": Total{}, "executable_path": ExecutablePath{}, "sampled": Sampled{},
+		"executable": Executable{}, "total_key": TotalKey{}, "total": Total{}, "executable_path": ExecutablePath{}, "sampled": Sampled{}, "lifetime_part": Lifetime{},
 	} {
 		viewMatches(t, spec, name, view)
 	}
@@ -92,7 +92,7 @@ func TestEnumsMatchObject(t *testing.T) {
 		"verdict": {UnknownCgroup: "VERDICT_UNKNOWN", Host: "VERDICT_HOST", Container: "VERDICT_CONTAINER", Chosen: "VERDICT_CHOSEN", OwnCgroup: "VERDICT_OWN_CGROUP"},
 		"kind":    {Call: "KIND_CALL", CgroupCreated: "KIND_CGROUP_CREATED", CgroupRemoved: "KIND_CGROUP_REMOVED"},
 		"flag":    {InInitialPIDNS: "FLAG_INITIAL_PID_NS", HasDetails: "FLAG_DETAILS", ViaIOUring: "FLAG_IO_URING", NoResult: "FLAG_NO_RESULT"},
-		"part":    {HasSocket: "PART_SOCKET"},
+		"part":    {HasSocket: "PART_SOCKET", HasLifetime: "PART_LIFETIME"},
 		"syscall": append(want, "SYS_COUNT"),
 		"abi":     {ABI64: "ABI_64", ABI32: "ABI_32"},
 		"target": {"TARGET_UNKNOWN", "TARGET_PATH", "TARGET_FILE", "TARGET_SOCKET", "TARGET_PIPE",
@@ -256,6 +256,8 @@ func FuzzView(f *testing.F) {
 		f.Add(d.Append(nil))
 	}
 	f.Add(closeRange.Append(nil))
+	lived := Draft{Details: &Details{Target: TargetFile}, Name: []byte("/x"), Lifetime: &Lifetime{How: 1}}
+	f.Add(lived.Append(nil))
 	opened := Draft{Comm: "cat", Hostname: "h", Details: &Details{Target: TargetFile}, Given: []byte("../x"), Name: []byte("/x")}
 	f.Add(opened.Append(nil))
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -396,5 +398,36 @@ func BenchmarkView(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// A lifetime follows the text or the socket, also of a file that a close_range closed.
+func TestLifetimePart(t *testing.T) {
+	lived := &Lifetime{Lived: 5, FileLived: 7, OpenerPID: 9, OpenerFD: 3, How: 1, FileHow: 2, IsLast: true}
+	for _, draft := range []Draft{
+		{Details: &Details{FD: 3, Target: TargetFile}, Name: []byte("/tmp/x"), Lifetime: lived},
+		{Details: &Details{FD: 3, Target: TargetSocket}, Socket: &Socket{Family: familyUnix}, Peer: Address{Unix: []byte("/s")}, Lifetime: lived},
+	} {
+		b := draft.Append(nil)
+		r := &Record{}
+		if err := r.View(b); err != nil || r.Lifetime == nil || *r.Lifetime != *lived {
+			t.Errorf("%+v, %v", r.Lifetime, err)
+		}
+		if err := r.View(b[: len(b)-1 : len(b)-1]); err == nil {
+			t.Error("a part that is cut was taken")
+		}
+		all := Draft{Event: Event{Syscall: index("close_range")}, Details: &Details{NumClosed: 2}, Closed: []Draft{draft, draft}}
+		if err := r.View(all.Append(nil)); err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		for c := range r.Closed() {
+			if n++; c.Lifetime == nil || *c.Lifetime != *lived {
+				t.Errorf("closed: %+v", c.Lifetime)
+			}
+		}
+		if n != 2 {
+			t.Errorf("%d files", n)
+		}
 	}
 }

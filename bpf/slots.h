@@ -145,6 +145,16 @@ static __noinline __u32 put_socket(struct slot *slot, __u32 text_len)
 	return at + sizeof(slot->socket);
 }
 
+static __noinline __u32 put_lifetime(struct slot *slot, __u32 size)
+{
+	__u32 at = (size + 7) & (2 * TEXT_MAX - 8); /* the mask is for the verifier */
+	__u64 *to = (void *)&slot->text[at];
+
+	barrier_var(to); /* as in put_socket() */
+	copy_words(__u64, to, &slot->lifetime, sizeof(slot->lifetime));
+	return at + sizeof(slot->lifetime);
+}
+
 /*
  * Puts the parts of what is described behind its text, and returns how long all of it
  * is, from the details on.
@@ -157,6 +167,8 @@ static __always_inline __u32 put_parts(struct slot *slot)
 		size = 2 * TEXT_MAX;
 	if (slot->details.parts & PART_SOCKET)
 		size = put_socket(slot, size);
+	if (cfg.want_lifetime && slot->details.parts & PART_LIFETIME)
+		size = put_lifetime(slot, size);
 	return sizeof(slot->details) + size;
 }
 

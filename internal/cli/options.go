@@ -120,6 +120,7 @@ type Look struct {
 	CgroupID  bool
 	FullPath  bool
 	Latency   bool
+	Lifetime  bool
 	Columns   option.List
 	Time      *option.Choice
 	Precision *option.Choice
@@ -137,6 +138,7 @@ func (l *Look) Flags() []cli.Flag {
 		look.toggle(&l.CgroupID, "use-cgv2", "C", "show containers by cgroup v2 id instead of hostname"),
 		look.value(&l.Columns, "columns", "", "`LIST`: columns to show, or changes like +latency,-gid (--columns help lists them)"),
 		look.toggle(&l.Latency, "latency", "", "show how long calls took"),
+		look.toggle(&l.Lifetime, "lifetime", "", "of what is closed: how long it was open, who opened it, and whether that was the last reference"),
 		look.toggle(&l.FullPath, "full-path", "", "in tables, of opens show the absolute path of the file, not the path as given; JSON has both"),
 		look.value(l.Time, "time", "", "`STYLE`: utc, local, clock (time of day), unix or delta (to the event before)"),
 		look.value(l.Precision, "timestamp-precision", "", "`UNIT`: last digit of times: s, ms, us or ns"),
@@ -212,6 +214,7 @@ func (l *Look) lines() output.Options {
 		Format:    output.Format(l.Format.Word),
 		CgroupID:  l.CgroupID,
 		Latency:   l.Latency,
+		Lifetime:  l.Lifetime,
 		FullPath:  l.FullPath,
 		Columns:   l.Columns,
 		NoHeader:  l.NoHeader,
@@ -232,7 +235,7 @@ func (o *Options) resolve(needs stream.Needs) (r request, err error) {
 	if err := o.conflict(); err != nil {
 		return r, err
 	}
-	for name, shown := range map[string]bool{"full-path": needs.File, "latency": needs.Details} {
+	for name, shown := range map[string]bool{"full-path": needs.File, "latency": needs.Details, "lifetime": needs.Details} {
 		if slices.Contains(o.given, name) && !shown && o.Select.Paths.Len() == 0 {
 			return r, usagef("--%s is for -o wide and -o json, or a column that shows it", name)
 		}
@@ -248,6 +251,7 @@ func (o *Options) resolve(needs stream.Needs) (r request, err error) {
 		Hostname:    needs.Hostname,
 		Details:     needs.Details,
 		Latency:     needs.Latency,
+		Lifetime:    needs.Lifetime,
 		File:        needs.File || o.Look.FullPath,
 		Cgroups:     names || o.Select.IgnoreHost,
 		Filter:      o.Select.filter(),

@@ -19,6 +19,7 @@ import (
 	"github.com/copenclose/copenclose/internal/command"
 	"github.com/copenclose/copenclose/internal/container/runtime"
 	"github.com/copenclose/copenclose/internal/counting"
+	"github.com/copenclose/copenclose/internal/descriptor"
 	"github.com/copenclose/copenclose/internal/doctor"
 	"github.com/copenclose/copenclose/internal/option"
 	"github.com/copenclose/copenclose/internal/privilege"
@@ -52,7 +53,8 @@ type session struct {
 	chosen     *chosen          // nil where containers are not chosen
 	cgroups    *cgroup.Tree     // nil where --cgroup is not given
 	remark     *log.Logger
-	network    bool // peers are answered or called over IP
+	network    bool               // peers are answered or called over IP
+	births     *descriptor.Kernel // notes how descriptors are made, nil where nobody asks
 	kernel     kernel
 	attributor *attribution.Attributor
 	atEnd      func()         // called when the trace is to end, also by itself
@@ -156,6 +158,11 @@ func (s *session) load() error {
 	if warning := doctor.WarnOfMemory(s.tracer.Details, s.tracer.BufferSize); warning != "" {
 		s.remark.Print(warning)
 	}
+	if s.tracer.Lifetime {
+		if err := s.noteBirths(); err != nil {
+			return err
+		}
+	}
 	// What comes with an error is an interface with no tracer in it, which is not nil.
 	k, err := s.tool.attach(s.tracer)
 	if err != nil {
@@ -163,6 +170,23 @@ func (s *session) load() error {
 	}
 	s.kernel = k
 	return nil
+}
+
+// noteBirths has it noted from now on how descriptors are made, by another program than
+// those of the trace.
+func (s *session) noteBirths() (err error) {
+	o := descriptor.Options{Births: true, Attach: tracer.AutoAttach, Verbose: s.tracer.Log}
+	if mode := s.tracer.Attach; mode == tracer.Tracepoint || mode == tracer.PerfTracepoint {
+		o.Attach = mode
+	}
+	if o.Verbose == nil {
+		o.Verbose = log.New(io.Discard, "", 0)
+	}
+	if s.births, err = descriptor.Open(o); err != nil {
+		return err
+	}
+	s.tracer.Births, err = s.births.BirthsFD()
+	return err
 }
 
 // attribute puts the attribution between the kernel and the sink.
@@ -332,6 +356,12 @@ func (s *session) close() {
 	}
 	if s.kernel != nil {
 		s.kernel.Close()
+	}
+	if s.births != nil {
+		if lost, err := s.births.Lost(); err == nil && lost > 0 {
+			s.remark.Printf("there was no room to note how %d descriptors were made", lost)
+		}
+		s.births.Close()
 	}
 	s.cgroups.Close()
 }

@@ -180,6 +180,15 @@ func unpreempted(f func() error) error {
 	return f()
 }
 
+// BirthsFD returns the map of births, for programs that share it.
+func (k *Kernel) BirthsFD() (int, error) {
+	m, err := k.module.GetMap(bpf.BirthsMap)
+	if err != nil {
+		return 0, err
+	}
+	return m.FileDescriptor(), nil
+}
+
 // Lost returns how many births found no room.
 func (k *Kernel) Lost() (uint64, error) {
 	counts, err := k.counts()

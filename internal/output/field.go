@@ -144,19 +144,20 @@ const (
 )
 
 // trait is a set of what is to be known of an event to see which fields it has.
-type trait uint32
+type trait uint64
 
 const (
-	isRemarked trait = 1 << 0 // times a bpf.Remark, of 8 bits
-	isOf       trait = 1 << 8 // shifted by a bpf.Target, of 16
-	hasFailed  trait = 1 << 24
-	hasLatency trait = 1 << 25
-	hasClosed  trait = 1 << 26
-	hasSocket  trait = 1 << 27
-	hasPeer    trait = 1 << 28 // a process at the other end of a unix socket
-	hasLimit   trait = 1 << 29 // that let the call fail
-	hasVia     trait = 1 << 30 // it was no syscall
-	hasSlot    trait = 1 << 31 // a direct descriptor
+	isRemarked  trait = 1 << 0 // times a bpf.Remark, of 8 bits
+	isOf        trait = 1 << 8 // shifted by a bpf.Target, of 16
+	hasFailed   trait = 1 << 24
+	hasLatency  trait = 1 << 25
+	hasClosed   trait = 1 << 26
+	hasSocket   trait = 1 << 27
+	hasPeer     trait = 1 << 28 // a process at the other end of a unix socket
+	hasLimit    trait = 1 << 29 // that let the call fail
+	hasVia      trait = 1 << 30 // it was no syscall
+	hasSlot     trait = 1 << 31 // a direct descriptor
+	hasLifetime trait = 1 << 32
 )
 
 // isOn returns the traits of calls on these.
@@ -187,6 +188,9 @@ func traitsOf(e *stream.Event) (t trait) {
 	}
 	if d.SlotAfter != 0 {
 		t |= hasSlot
+	}
+	if e.Lifetime != nil {
+		t |= hasLifetime
 	}
 	if e.HasClosed() {
 		t |= hasClosed

@@ -19,6 +19,7 @@ var (
 	needsHostname   = stream.Needs{Hostname: true}
 	needsDetails    = stream.Needs{Details: true}
 	needsLatency    = stream.Needs{Details: true, Latency: true}
+	needsLifetime   = stream.Needs{Details: true, Lifetime: true}
 	needsFile       = stream.Needs{Details: true, File: true}
 	needsContainers = stream.Needs{Containers: true}
 	needsPeers      = stream.Needs{Details: true, Containers: true}
@@ -26,7 +27,7 @@ var (
 
 // Fields has every field, in the order of JSON's keys.
 var Fields = slices.Concat(callerFields, containerParts("container", needsContainers, caller), callFields, argumentFields, targetFields,
-	containerParts("peer_container", needsPeers, peer), socketFields, outcomeFields)
+	containerParts("peer_container", needsPeers, peer), socketFields, lifetimeFields, outcomeFields)
 
 var callerFields = []Field{
 	{Name: "time", About: "when the call returned", Kind: Time, width: 20, facets: ofTime,

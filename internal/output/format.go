@@ -92,6 +92,7 @@ type Options struct {
 	Format    Format    // "" for the first one
 	CgroupID  bool      // containers by cgroup id instead of hostname
 	Latency   bool      // how long calls took
+	Lifetime  bool      // how long what is closed was open
 	FullPath  bool      // in tables, of opens the file's own path, not the path as given
 	Columns   []string  // names of fields, or changes like +latency and -gid; none for those of the format
 	NoHeader  bool      //
@@ -125,11 +126,11 @@ func (o *Options) rows(r *registered) (*rows, stream.Needs, error) {
 	if err != nil {
 		return nil, stream.Needs{}, err
 	}
-	needs := stream.Needs{Latency: o.Latency}
+	needs := stream.Needs{Latency: o.Latency, Lifetime: o.Lifetime}
 	for _, f := range fields {
 		needs.File = needs.File || o.FullPath && f.Kind == Detail
 		if r.columns == nil {
-			f.needs.Latency = false // objects have it where it is asked for
+			f.needs.Latency, f.needs.Lifetime = false, false // objects have them where they are asked for
 		}
 		needs = needs.Or(f.needs)
 	}

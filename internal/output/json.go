@@ -18,7 +18,7 @@ const JSON Format = "json"
 
 var jsonFormat = registered{
 	name: JSON, about: "an object a line with every field, see docs/event.schema.json; what does not apply is absent",
-	takes: []string{"latency", "full-path", "timestamp-precision"}, precision: Nanoseconds,
+	takes: []string{"latency", "lifetime", "full-path", "timestamp-precision"}, precision: Nanoseconds,
 	style: newJSONLines, lists: true,
 }
 
@@ -37,34 +37,37 @@ type jsonLines struct {
 func newJSONLines(_ *Options, fields []Field, c *clock) style {
 	j := &jsonLines{fields: fields, clock: c, scratch: make([]byte, 0, scratchSize)}
 	j.file.Record = &j.fileRecord
-	for i := range fields {
-		if f := &fields[i]; f.closed {
-			j.fileCells = append(j.fileCells, j.cell(f))
+	var closed []Field
+	for _, f := range fields {
+		if f.closed {
+			f.calls = nil // files are closed by calls that do not have the field themselves
+			closed = append(closed, f)
 		}
 	}
+	j.fileCells = j.cells(closed)
 	return j
 }
 
 func (j *jsonLines) header(b []byte) []byte { return b }
 
 func (j *jsonLines) line() lineStyle {
-	return lineStyle{first: '{', cells: j.cells(), separator: ',', end: "}\n"}
+	return lineStyle{first: '{', cells: j.cells(j.fields), separator: ',', end: "}\n"}
 }
 
 // cells returns a cell for each key of the object, with a comma behind it.
-func (j *jsonLines) cells() (cells []cell) {
-	for i := 0; i < len(j.fields); {
-		object, _, ok := strings.Cut(j.fields[i].Name, ".")
+func (j *jsonLines) cells(fields []Field) (cells []cell) {
+	for i := 0; i < len(fields); {
+		object, _, ok := strings.Cut(fields[i].Name, ".")
 		if !ok {
-			cells = append(cells, j.cell(&j.fields[i]))
+			cells = append(cells, j.cell(&fields[i]))
 			i++
 			continue
 		}
 		first := i
-		for i < len(j.fields) && strings.HasPrefix(j.fields[i].Name, object+".") {
+		for i < len(fields) && strings.HasPrefix(fields[i].Name, object+".") {
 			i++
 		}
-		cells = append(cells, j.object(object, j.fields[first:i]))
+		cells = append(cells, j.object(object, fields[first:i]))
 	}
 	return cells
 }

@@ -24,7 +24,7 @@ const (
 	Wide  Format = "wide"
 )
 
-var tableOptions = []string{"columns", "use-cgv2", "full-path", "latency", "time", "timestamp-precision", "no-header", "color"}
+var tableOptions = []string{"columns", "use-cgv2", "full-path", "latency", "lifetime", "time", "timestamp-precision", "no-header", "color"}
 
 var tableFormat = registered{
 	name: Table, about: "who made which call, in the columns of the first copenclose",
@@ -33,6 +33,9 @@ var tableFormat = registered{
 		columns := []string{"time", hostColumn(o), "pid", "uid", "gid", "syscall", "comm"}
 		if o.Latency {
 			columns = append(columns, "lat")
+		}
+		if o.Lifetime {
+			columns = append(columns, lifetimeColumns...)
 		}
 		return columns
 	},
@@ -47,10 +50,16 @@ var wideFormat = registered{
 		if o.Latency {
 			columns = append(columns, "lat")
 		}
+		if o.Lifetime {
+			columns = append(columns, lifetimeColumns...)
+		}
 		return fit(append(columns, "detail"), o.width)
 	},
 	style: newTable, paged: true, fits: true,
 }
+
+// lifetimeColumns are what --lifetime shows; JSON has the rest.
+var lifetimeColumns = []string{"lifetime", "made_by", "last"}
 
 func hostColumn(o *Options) string {
 	if o.CgroupID {

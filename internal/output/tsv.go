@@ -12,7 +12,7 @@ import (
 
 var tsvFormat = registered{
 	name: "tsv", about: "values with tabs between them, for DuckDB, cut and spreadsheets; empty where a field does not apply",
-	takes: []string{"columns", "use-cgv2", "full-path", "latency", "time", "timestamp-precision", "no-header"}, precision: Microseconds,
+	takes: []string{"columns", "use-cgv2", "full-path", "latency", "lifetime", "time", "timestamp-precision", "no-header"}, precision: Microseconds,
 	columns: valueColumns, style: newTSV, lists: true,
 }
 
@@ -21,6 +21,9 @@ func valueColumns(o *Options) []string {
 	columns := []string{"time", hostColumn(o), "container", "pid", "uid", "gid", "syscall", "comm", "fd", "ret", "error"}
 	if o.Latency {
 		columns = append(columns, "latency_ns")
+	}
+	if o.Lifetime {
+		columns = append(columns, lifetimeColumns...)
 	}
 	return append(columns, "detail")
 }

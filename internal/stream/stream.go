@@ -33,6 +33,7 @@ type Needs struct {
 	Hostname   bool // bpf.Event.Hostname
 	Details    bool // bpf.Record.Details
 	Latency    bool // how long the call took, in Details
+	Lifetime   bool // how long what is closed was open, in Details
 	File       bool // of opens the absolute path of the file, in Details
 	Containers bool // the names of containers
 }
@@ -43,6 +44,7 @@ func (n Needs) Or(m Needs) Needs {
 		Hostname:   n.Hostname || m.Hostname,
 		Details:    n.Details || m.Details,
 		Latency:    n.Latency || m.Latency,
+		Lifetime:   n.Lifetime || m.Lifetime,
 		File:       n.File || m.File,
 		Containers: n.Containers || m.Containers,
 	}

@@ -35,6 +35,7 @@ func (o *object) chooseMaps(cfg Config) error {
 		{bpf.ClosingSlotsMap, cfg.usesSlots(), 0},
 		{bpf.ClosingMap, cfg.usesSlots(), 0},
 		{bpf.EnteredMap, cfg.Latency, 0},
+		{bpf.BirthsMap, cfg.Lifetime, 0},
 		{bpf.ConnectingMap, o.watchesConnects(cfg), 0},
 		{bpf.CgroupCountsMap, cfg.ByContainer, 0},
 		{bpf.RatesMap, cfg.Rate.PerSecond > 0, 0},
@@ -63,6 +64,16 @@ func (o *object) chooseMaps(cfg Config) error {
 		if err != nil {
 			return fmt.Errorf("configure the map %s: %w", m.name, err)
 		}
+	}
+	if !cfg.Lifetime {
+		return nil
+	}
+	births, err := o.module.GetMap(bpf.BirthsMap)
+	if err == nil {
+		err = births.ReuseFD(cfg.Births)
+	}
+	if err != nil {
+		return fmt.Errorf("share the map %s: %w", bpf.BirthsMap, err)
 	}
 	return nil
 }

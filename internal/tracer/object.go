@@ -74,6 +74,7 @@ func (o *object) configure(cfg Config, mode AttachMode) error {
 		WantDetails:   cfg.Details,
 		WantLatency:   cfg.Latency,
 		WantFile:      cfg.File,
+		WantLifetime:  cfg.Lifetime,
 		UseRingBuffer: cfg.Buffer == Ring,
 		ByContainer:   cfg.ByContainer,
 

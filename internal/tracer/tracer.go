@@ -62,6 +62,8 @@ type Config struct {
 	Hostname   bool // fill in Event.Hostname
 	Details    bool // send Details with each event
 	Latency    bool // and in them how long the call took
+	Lifetime   bool // and of what is closed how long it was open, from Births
+	Births     int  // the descriptor of the map of births, see descriptor.Kernel
 	File       bool // and of opens also the absolute path of the file
 	Filter     Filter
 	Rate       Rate // needs ByContainer

@@ -252,7 +252,7 @@ static void usage(void)
 		"| requests | makes | holds |\n"
 		"       holds-without-leader) DIR | holds-many N |\n"
 		"       leaks (sockets | dup | nothing) MILLISECONDS | births DIR SEED ROUNDS |\n"
-		"       chains MILLISECONDS\n");
+		"       chains MILLISECONDS | lives SEED ROUNDS\n");
 	exit(2);
 }
 
@@ -295,6 +295,8 @@ int main(int argc, char **argv)
 		leaks(argv[2], atoi(argv[3]));
 	} else if (!strcmp(what, "chains") && argc > 2) {
 		chains(atoi(argv[2]));
+	} else if (!strcmp(what, "lives") && argc > 3) {
+		lives(atoi(argv[2]), atoi(argv[3]));
 	} else if (!strcmp(what, "busy")) {
 		for (;;) {
 			pairs(10);

@@ -91,6 +91,7 @@ void *wait_for_end(void *unused);
 void births(const char *dir, unsigned int seed, long rounds);
 void leaks(const char *kind, int milliseconds);
 void chains(int milliseconds);
+void lives(int seed, int rounds);
 void hang(int threads, int milliseconds);
 
 #endif

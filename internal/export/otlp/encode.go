@@ -70,10 +70,10 @@ var semantic = map[string]string{
 }
 
 // AttributeOf returns the name of the attribute that a field becomes, "" for one that
-// is a part of the record or of its resource instead.
+// is a part of the record or of its resource instead, or that no Sink here asks for.
 func AttributeOf(f *output.Field) string {
 	switch {
-	case f.OnlyColumn, f.Name == "time", strings.HasPrefix(f.Name, "container."):
+	case f.OnlyColumn, f.Name == "time", strings.HasPrefix(f.Name, "container."), f.Needs().Lifetime:
 		return ""
 	}
 	return cmp.Or(semantic[f.Name], "copenclose."+f.Name)
