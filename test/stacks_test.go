@@ -169,8 +169,7 @@ func TestFlames(t *testing.T) {
 	}
 }
 
-// In a container names come from its own files, those that JIT compilers write as well, but
-// from no other's, wherever links lead.
+// In a container names come from its own files.
 func TestStacksInContainer(t *testing.T) {
 	e := docker(t)
 	e.image(t, "busybox")

@@ -32,10 +32,13 @@ type madeAt struct {
 const madeMax = 1 << 17
 
 // At is the function that people look for: the innermost one that is not of the C library
-// or of Go's.
+// or of Go's, also where the C library is a part of the program.
 func (s *Site) At() string {
 	for i := range s.Stack.Frames {
 		f := &s.Stack.Frames[i]
+		if wrapper := strings.TrimLeft(f.Function, "_"); i == 0 && wrapper != "" && (strings.HasPrefix(s.Call, wrapper) || strings.HasPrefix(wrapper, s.Call)) {
+			continue // open for openat
+		}
 		if !f.IsLibrary && !f.IsGuess && (f.Function != "" || i > 0) {
 			return frameName(f)
 		}
