@@ -9,7 +9,8 @@
  *	generator [-c CPU] [-t THREADS | -g DIR -n PROCESSES | -x DIR -n PROGRAMS]
  *
  * Each line it reads is an order: "pairs N" opens and closes /dev/null N times,
- * "getppid N" makes a call that nobody traces. The answer is a line with the
+ * "fails N" opens N files that are not there, and "getppid N" makes a call that
+ * nobody traces. The answer is a line with the
  * nanoseconds it took, and those in which a worker was kept waiting because
  * others had its CPU. It ends with its input.
  *
@@ -42,7 +43,7 @@
 /* How many pairs a process makes before another one's turn comes. */
 #define TURN 10
 
-enum kind { PAIRS, GETPPID, END };
+enum kind { PAIRS, FAILS, GETPPID, END };
 
 struct shared {
 	pthread_barrier_t start, end;
@@ -82,6 +83,17 @@ static void make_pairs(long n)
 	}
 }
 
+/* Opens files that are not there, a hundred different ones. */
+static void make_fails(long n)
+{
+	char path[32];
+
+	for (long i = 0; i < n; i++) {
+		snprintf(path, sizeof(path), "/nowhere/%ld", i % 100);
+		must(syscall(SYS_openat, AT_FDCWD, path, O_RDONLY) < 0, "generator: /nowhere");
+	}
+}
+
 /* ns that this thread has waited for a CPU. */
 static long waited(int schedstat)
 {
@@ -100,6 +112,8 @@ static void make_calls(int schedstat)
 
 	if (shared->kind == PAIRS)
 		make_pairs(shared->calls);
+	else if (shared->kind == FAILS)
+		make_fails(shared->calls);
 	else
 		for (long i = 0; i < shared->calls; i++)
 			syscall(SYS_getppid);
@@ -193,7 +207,9 @@ static void obey(int workers, int schedstat, long start)
 			continue;
 		}
 		shared->calls /= workers;
-		shared->kind = strcmp(what, "getppid") ? PAIRS : GETPPID;
+		shared->kind = !strcmp(what, "getppid") ? GETPPID
+			       : !strcmp(what, "fails") ? FAILS
+							: PAIRS;
 		shared->waited = 0;
 		began = now();
 		have_calls_made(schedstat);

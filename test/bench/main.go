@@ -6,6 +6,7 @@
 //	bench [FLAGS]          every tool beside the same generator, in alternation
 //	bench [FLAGS] soak     copenclose alone for a long time at full speed
 //	bench [FLAGS] counting what counts in the kernel: summary and top
+//	bench [FLAGS] fleet    serve, at 100,000 calls a second
 //
 // It must be root. Each figure is the median over the rounds. What a tool adds
 // to a call is the difference to the same loop right before the tool started.
@@ -84,6 +85,8 @@ func run(s settings, only string, args []string) (err error) {
 		return soak(s)
 	case len(args) == 1 && args[0] == "counting":
 		return counting(s)
+	case len(args) == 1 && args[0] == "fleet":
+		return fleet(s)
 	}
 	return fmt.Errorf("unknown arguments %q, see -help", args)
 }
