@@ -11,6 +11,7 @@
 #include "cgroups.h"
 #include "connecting.h"
 #include "follow.h"
+#include "process.h"
 #include "trace.h"
 #include "uring.h"
 
@@ -226,13 +227,16 @@ int BPF_PROG(sched_process_fork, struct task_struct *parent, struct task_struct 
 SEC("tp_btf/sched_process_exec")
 int BPF_PROG(sched_process_exec, struct task_struct *task)
 {
-	return follow_command(task);
+	if (cfg.follow)
+		follow_command(task);
+	return process_executes(ctx);
 }
 
 SEC("tp_btf/sched_process_exit")
 int BPF_PROG(sched_process_exit, struct task_struct *task)
 {
 	end_interrupted_calls(ctx, task);
+	process_exits(ctx);
 	return unfollow(task);
 }
 

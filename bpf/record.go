@@ -88,6 +88,7 @@ const (
 	Outcome                       // what became of a connect that returned EINPROGRESS
 	FastOpen                      // a connect that a send made, see tcp(7) TCP_FASTOPEN
 	Replaced                      // the file is what a dup2 or dup3 closed
+	ArgsCut                       // the arguments of a program are not all there
 )
 
 // Parts is a set of the bits of enum part of record.h: what follows Details.
@@ -125,6 +126,12 @@ type Details struct {
 
 // Resolve is that of openat2(2).
 func (d *Details) Resolve() uint64 { return uint64(d.Request) | uint64(uint32(d.Other))<<32 }
+
+// Started is when the process of an exec or exit was forked, CLOCK_MONOTONIC in ns.
+func (d *Details) Started() uint64 { return d.Resolve() }
+
+// Status is what wait(2) returns of a process that ended; wait(2).
+func (d *Details) Status() syscall.WaitStatus { return syscall.WaitStatus(d.Flags) }
 
 // Signals is the set that signalfd(2) is given, a bit for each signal.
 func (d *Details) Signals() uint64 { return d.Resolve() }
@@ -282,8 +289,8 @@ func beforeNUL(b []byte) []byte {
 	return b
 }
 
-// Given is the path as the caller gave it; arbitrary bytes. It is empty where the
-// call has none, or where Details.Remarks has Unreadable.
+// Given is the path as the caller gave it, or of an exec the arguments of the program,
+// each with a NUL behind it; arbitrary bytes. It is empty where the call has none, or where Details.Remarks has Unreadable.
 func (r *Record) Given() []byte {
 	if r.Details == nil {
 		return nil

@@ -17,6 +17,7 @@
 #define HOSTNAME_LEN 64 /* __NEW_UTS_LEN, include/uapi/linux/utsname.h */
 #define COMM_LEN 16	/* TASK_COMM_LEN, include/linux/sched.h */
 #define TEXT_MAX 4096	/* PATH_MAX, include/uapi/linux/limits.h */
+#define ARGS_MAX 1024	/* of the arguments of a program */
 
 /* What a record is about. */
 enum kind {
@@ -73,6 +74,7 @@ enum remark {
 	REMARK_OUTCOME = 4,    /* what became of a connect that returned EINPROGRESS */
 	REMARK_FAST_OPEN = 8,  /* a connect that a send made, see tcp(7) TCP_FASTOPEN */
 	REMARK_REPLACED = 16,  /* the file is what a dup2 or dup3 closed */
+	REMARK_ARGS_CUT = 32,  /* the arguments of a program are not all there */
 };
 
 /* Bits of details.parts. */
@@ -82,21 +84,22 @@ enum part {
 };
 
 /*
- * The text is the path as given and then the name; of a socket, the unix addresses
+ * The text is the path as given (of an exec the arguments, each with a NUL behind it,
+ * as many as fit into ARGS_MAX) and then the name; of a socket, the unix addresses
  * peer, local and asked in this order; and of a close_range, for each file that it
  * closed a struct details with its text and parts, as far as there is room, each
  * filled up to 8 bytes.
  */
 struct details {
 	__u64 latency; /* ns, 0 if not asked for */
-	__u32 request; /* a command or a clock; the lower half of resolve or of a set of signals */
+	__u32 request; /* a command or a clock; the lower half of resolve, signals or a time */
 	__s32 other; /* what is copied, the second of two fds, or a pid; the upper half of these */
 	__u64 inode; /* of a namespace */
 	__u32 ppid;
 	__s32 fd; /* the call's own: what is closed, connected, or listens; a dirfd; the first of
 		     two */
 	__u32 last_fd;	  /* close_range; of EMFILE, how many fds the process may have */
-	__u32 flags;	  /* of the call */
+	__u32 flags;	  /* of the call; of an exit the status that wait(2) returns */
 	__u32 mode;	  /* or another number */
 	__u32 num_closed; /* files that a close_range closed; of EMFILE, fds that are open */
 	__u16 file_mode;  /* st_mode of the target */

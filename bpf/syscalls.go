@@ -19,6 +19,8 @@ type Syscall struct {
 	// Also are further groups that it is in. Who names one of them, or the syscall
 	// itself, wants each call of it, also where OnlyCloses is set.
 	Also []string
+	// Event says that it is no syscall, but what happens to a process.
+	Event bool
 	// ByDefault says that it is traced where nothing is said of syscalls.
 	ByDefault bool
 	// Numbers are what programs call it by.
@@ -61,6 +63,8 @@ const (
 type Numbers struct{ X8664, I386, ARM64, ARM int }
 
 const none = 0xffff // NO_NUMBER of syscalls.h, more than any number
+
+var noNumbers = Numbers{none, none, none, none}
 
 // Arguments has the role of each argument; those that are left out are not recorded.
 type Arguments [4]Role
@@ -279,6 +283,14 @@ var Syscalls = [...]Syscall{
 		Name: "landlock_create_ruleset", Group: "landlock_create_ruleset", Also: []string{"descriptors"}, Numbers: Numbers{444, 444, 444, 444},
 		Makes: MakesWithoutFlags,
 	},
+	{
+		// A process executes a program: what execve(2) and execveat(2) do, if they succeed.
+		Name: "exec", Group: "exec", Event: true, Numbers: noNumbers,
+	},
+	{
+		// A process ends, with its last thread.
+		Name: "exit", Group: "exit", Event: true, Numbers: noNumbers,
+	},
 }
 
 // Number is what this architecture's programs of the ABI call it by; exists is false
@@ -302,7 +314,7 @@ func (s Syscall) Number(abi ABI) (number int, exists bool) {
 func (s Syscall) Exists() bool {
 	_, in64 := s.Number(ABI64)
 	_, in32 := s.Number(ABI32)
-	return in64 || in32
+	return in64 || in32 || s.Event
 }
 
 // Has reports whether the syscall has an argument with this role.

@@ -73,6 +73,11 @@ enum creation {
 	ROW(io_uring_setup, 425, 425, 425, 425, MAKES_ONE, 0, MODE, RING, UNUSED, UNUSED) \
 	ROW(landlock_create_ruleset, 444, 444, 444, 444, MAKES_WITHOUT_FLAGS, 0, UNUSED, UNUSED, UNUSED, UNUSED)
 
+/* What is no syscall, but happens to a process. */
+#define EVENTS(ROW) \
+	ROW(exec, NO_NUMBER, NO_NUMBER, NO_NUMBER, NO_NUMBER, MAKES_NONE, 0, UNUSED, UNUSED, UNUSED, UNUSED) \
+	ROW(exit, NO_NUMBER, NO_NUMBER, NO_NUMBER, NO_NUMBER, MAKES_NONE, 0, UNUSED, UNUSED, UNUSED, UNUSED)
+
 #define SYSCALLS(ROW) DEFAULT_SYSCALLS(ROW) OTHER_SYSCALLS(ROW)
 
 /* Those that socketcall(2) has, by their number there. */
@@ -87,13 +92,15 @@ enum creation {
 
 #define SYSCALL_ENUM(name, ...) SYS_##name,
 enum syscall {
-	SYSCALLS(SYSCALL_ENUM) SYS_COUNT,
+	SYSCALLS(SYSCALL_ENUM) EVENTS(SYSCALL_ENUM) SYS_COUNT,
 };
 
 /* Sets of syscalls, a bit for each. */
 #define BIT(name) (1ULL << SYS_##name)
 #define OTHERS \
 	(BIT(dup) | BIT(fcntl) | BIT(fcntl64) | BIT(socket) | BIT(socketpair) | BIT(bind) | BIT(listen) | BIT(pipe) | BIT(pipe2) | BIT(eventfd) | BIT(eventfd2) | BIT(timerfd_create) | BIT(signalfd) | BIT(signalfd4) | BIT(epoll_create) | BIT(epoll_create1) | BIT(inotify_init) | BIT(inotify_init1) | BIT(fanotify_init) | BIT(memfd_create) | BIT(memfd_secret) | BIT(pidfd_open) | BIT(pidfd_getfd) | BIT(open_by_handle_at) | BIT(open_tree) | BIT(fsopen) | BIT(fspick) | BIT(fsmount) | BIT(userfaultfd) | BIT(perf_event_open) | BIT(bpf) | BIT(mq_open) | BIT(io_uring_setup) | BIT(landlock_create_ruleset))
+#define IS_EVENT \
+	(BIT(exec) | BIT(exit))
 #define MAKES_FD \
 	(BIT(open) | BIT(openat) | BIT(openat2) | BIT(creat) | BIT(accept) | BIT(accept4) | BIT(dup2) | BIT(dup3) | BIT(dup) | BIT(fcntl) | BIT(fcntl64) | BIT(socket) | BIT(eventfd) | BIT(eventfd2) | BIT(timerfd_create) | BIT(signalfd) | BIT(signalfd4) | BIT(epoll_create) | BIT(epoll_create1) | BIT(inotify_init) | BIT(inotify_init1) | BIT(fanotify_init) | BIT(memfd_create) | BIT(memfd_secret) | BIT(pidfd_open) | BIT(pidfd_getfd) | BIT(open_by_handle_at) | BIT(open_tree) | BIT(fsopen) | BIT(fspick) | BIT(fsmount) | BIT(userfaultfd) | BIT(perf_event_open) | BIT(bpf) | BIT(mq_open) | BIT(io_uring_setup) | BIT(landlock_create_ruleset))
 #define MAKES_FDS \

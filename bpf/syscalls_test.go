@@ -70,7 +70,9 @@ enum creation {
 	}
 	b.WriteString("};\n\n#define NO_NUMBER 0xffff")
 	writeRows(&b, "DEFAULT_SYSCALLS", func(s Syscall) bool { return s.ByDefault })
-	writeRows(&b, "OTHER_SYSCALLS", func(s Syscall) bool { return !s.ByDefault })
+	writeRows(&b, "OTHER_SYSCALLS", func(s Syscall) bool { return !s.ByDefault && !s.Event })
+	b.WriteString("\n/* What is no syscall, but happens to a process. */")
+	writeRows(&b, "EVENTS", func(s Syscall) bool { return s.Event })
 	b.WriteString("\n#define SYSCALLS(ROW) DEFAULT_SYSCALLS(ROW) OTHER_SYSCALLS(ROW)\n")
 	b.WriteString("\n/* Those that socketcall(2) has, by their number there. */\n#define SOCKETCALLS(ROW)")
 	for _, s := range Syscalls {
@@ -82,7 +84,7 @@ enum creation {
 
 #define SYSCALL_ENUM(name, ...) SYS_##name,
 enum syscall {
-	SYSCALLS(SYSCALL_ENUM) SYS_COUNT,
+	SYSCALLS(SYSCALL_ENUM) EVENTS(SYSCALL_ENUM) SYS_COUNT,
 };
 
 /* Sets of syscalls, a bit for each. */
@@ -92,7 +94,8 @@ enum syscall {
 		name string
 		has  func(Syscall) bool
 	}{
-		{"OTHERS", func(s Syscall) bool { return !s.ByDefault }},
+		{"OTHERS", func(s Syscall) bool { return !s.ByDefault && !s.Event }},
+		{"IS_EVENT", func(s Syscall) bool { return s.Event }},
 		{"MAKES_FD", func(s Syscall) bool { return s.Makes != MakesNone && s.Makes != MakesPair }},
 		{"MAKES_FDS", func(s Syscall) bool { return s.Makes == MakesPair }},
 		{"MAKES_SOMETIMES", Syscall.makesSometimes},

@@ -21,6 +21,18 @@
 #define WATCHES_CONNECTS \
 	(cfg.want_details && (!cfg.only_paths || cfg.other_paths) && cfg.traced & BIT(connect))
 
+/* A record of a call, whose details are in the slot. */
+static __always_inline void send_described(void *ctx, struct slot *slot, const struct call *call,
+					   __u64 entry_time)
+{
+	fill(&slot->event, call);
+	slot->details.ppid = task_read(call->task, real_parent, tgid);
+	if (entry_time)
+		slot->details.latency = slot->event.time - entry_time;
+	if (send_slot(ctx, slot, cfg.want_details))
+		count_lost(owner_of_caller());
+}
+
 /* A record with details, or one whose path decides whether it is sent. */
 static __always_inline void send_with_slot(void *ctx, struct call *call, struct slot *slot,
 					   __u64 entry_time)
@@ -34,12 +46,7 @@ static __always_inline void send_with_slot(void *ctx, struct call *call, struct 
 	if (!describe_call(slot, call)) {
 		count(filtered);
 	} else if (!cfg.only_paths || within_rate()) {
-		fill(&slot->event, call);
-		slot->details.ppid = task_read(call->task, real_parent, tgid);
-		if (entry_time)
-			slot->details.latency = slot->event.time - entry_time;
-		if (send_slot(ctx, slot, cfg.want_details))
-			count_lost(owner_of_caller());
+		send_described(ctx, slot, call, entry_time);
 	}
 	give_back_slot(slot);
 }
@@ -86,13 +93,8 @@ static __always_inline void send_left(void *ctx, struct call *call, const struct
 		count_lost(owner_of_caller());
 		return;
 	}
-	fill(&slot->event, call);
 	slot->details.fd = noted->first;
-	slot->details.ppid = task_read(call->task, real_parent, tgid);
-	if (noted->time)
-		slot->details.latency = slot->event.time - noted->time;
-	if (send_slot(ctx, slot, true))
-		count_lost(owner_of_caller());
+	send_described(ctx, slot, call, noted->time);
 	give_back_slot(slot);
 }
 

@@ -74,6 +74,9 @@ func (s *detailStyle) appendWords(b []byte, r *bpf.Record, spaces bool) []byte {
 	if d.Target == bpf.TargetUnknown && closesRange(bpf.Syscalls[r.Syscall]) {
 		return s.appendClosed(appendFDRange(b, d), r, spaces)
 	}
+	if bpf.Syscalls[r.Syscall].Event {
+		return s.appendEvent(b, r, spaces)
+	}
 	if !saysMore[r.Syscall] {
 		b = s.appendTarget(b, r, spaces)
 	} else {

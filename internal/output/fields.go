@@ -26,7 +26,7 @@ var (
 )
 
 // Fields has every field, in the order of JSON's keys.
-var Fields = slices.Concat(callerFields, containerParts("container", needsContainers, caller), callFields, argumentFields, targetFields,
+var Fields = slices.Concat(callerFields, containerParts("container", needsContainers, caller), callFields, argumentFields, processFields, targetFields,
 	containerParts("peer_container", needsPeers, peer), socketFields, lifetimeFields, outcomeFields)
 
 var callerFields = []Field{

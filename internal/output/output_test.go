@@ -230,6 +230,11 @@ var records = []*bpf.Record{
 	sent("io_uring_setup", "x", "h", bpf.Draft{Event: bpf.Event{Ret: 5}, Details: &bpf.Details{Mode: 64, Flags: 0x3002, Target: bpf.TargetAnonymous}, Name: []byte("[io_uring]")}),
 	sent("mq_open", "x", "h", bpf.Draft{Event: bpf.Event{Ret: 5}, Details: &bpf.Details{Mode: 0o600, Flags: 0o102, Target: bpf.TargetFile, FileMode: 0o100600}, Given: []byte("queue"), Name: []byte("/queue")}),
 	sent("landlock_create_ruleset", "x", "h", bpf.Draft{Event: bpf.Event{Ret: 5}, Details: &bpf.Details{Target: bpf.TargetAnonymous}, Name: []byte("[landlock-ruleset]")}),
+	sent("exec", "ls", "h", bpf.Draft{Details: &bpf.Details{Target: bpf.TargetFile, FileMode: 0o100755, Request: 4_000_000_000, Other: 1}, Given: []byte("ls\x00-l\x00\x00it's a\x00" + hostile + "\x00"), Name: []byte("/usr/bin/ls")}),
+	sent("exec", "x", "h", bpf.Draft{Details: &bpf.Details{Target: bpf.TargetFile, FileMode: 0o100755, Remarks: bpf.ArgsCut}, Given: []byte("x\x00y"), Name: []byte("/a b")}),
+	sent("exit", "x", "h", bpf.Draft{Event: bpf.Event{Ret: 3}, Details: &bpf.Details{Flags: 3 << 8, Request: 1_400_000_000, Other: 2}}),
+	sent("exit", "x", "h", bpf.Draft{Event: bpf.Event{Ret: 137}, Details: &bpf.Details{Flags: 9, Request: 1_400_000_000, Other: 2}}),
+	sent("exit", "x", "h", bpf.Draft{Event: bpf.Event{Ret: 139}, Details: &bpf.Details{Flags: 0x8b}}),
 }
 
 var containers = []*stream.Container{

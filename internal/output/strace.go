@@ -53,6 +53,12 @@ func (s *strace) event(b []byte, e *stream.Event) []byte {
 		b = appendResult(append(b, " returned "...), e.Ret)
 		return append(b, " +++\n"...)
 	}
+	switch s := bpf.Syscalls[e.Syscall]; {
+	case executes(s):
+		return appendExec(b, e.Record)
+	case exits(s):
+		return appendExit(b, e.Record)
+	}
 	b = appendCall(b, e.Record)
 	if b = append(b, " = "...); e.Flags&bpf.NoResult != 0 {
 		b = append(b, '?')

@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"os"
 	"sync/atomic"
 	"time"
 
@@ -49,9 +50,10 @@ func (o *object) answers(number uintptr, s bpf.Syscall, bit uint64) bool {
 // miss calls is asked again, because another task that is preempted in it can have made it
 // miss this one. Syscalls that only 32-bit programs have are left out.
 func (o *object) handshake() error {
-	asked := false
+	asked, event := false, false
 	for i, s := range bpf.Syscalls {
 		number, callable := s.Number(bpf.ABI64)
+		event = event || s.Event && o.syscalls&(1<<i) != 0
 		if !callable || o.syscalls&(1<<i) == 0 {
 			continue
 		}
@@ -62,6 +64,11 @@ func (o *object) handshake() error {
 			}
 			time.Sleep(time.Millisecond)
 		}
+	}
+	if !asked && event {
+		// No call can tell who we are. In a PID namespace this number is another one.
+		atomic.StoreUint32(&o.shared.Tool, uint32(os.Getpid()))
+		return nil
 	}
 	if !asked {
 		return errors.New("only 32-bit programs make these calls here: trace another syscall with them, like openat")

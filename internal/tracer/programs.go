@@ -42,7 +42,7 @@ func (o *object) choosePrograms(cfg Config, mode AttachMode) error {
 		o.chooseProgram(bpf.ExitProgram, true),
 		o.chooseProgram(bpf.StateProgram, o.watchesConnects(cfg)),
 		o.chooseProgram(bpf.ForkProgram, cfg.Filter.FollowChildren),
-		o.chooseProgram(bpf.ExecProgram, cfg.Filter.Command),
+		o.chooseProgram(bpf.ExecProgram, cfg.Filter.Command || o.traces("exec")),
 		o.chooseProgram(bpf.MkdirProgram, cfg.Cgroups),
 		o.chooseProgram(bpf.RmdirProgram, cfg.Cgroups),
 		o.chooseURing(cfg),
@@ -81,6 +81,9 @@ type handler struct {
 func (o *object) chooseHandlers(cfg Config, mode AttachMode) error {
 	onFunctions, load := mode == Fentry || mode == Kprobe, mode == Fentry
 	for i, s := range bpf.Syscalls {
+		if s.Event {
+			continue
+		}
 		wanted := onFunctions && o.syscalls&(1<<i) != 0
 		atEntry := cfg.Latency || cfg.usesSlots() && s.Closes
 		if found, err := o.chooseHandler(s, bpf.ABI64, wanted, load, atEntry); err != nil {
