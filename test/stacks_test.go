@@ -51,13 +51,13 @@ func functionsOf(site event, beginnings ...string) (names []string) {
 func TestStacks(t *testing.T) {
 	look := startLooking(t, "leaks", "--stack", "-n", "trigger", "-i", "300ms", "-d", "10m")
 	var program *exec.Cmd
-	h := startHolder(t, func(cmd *exec.Cmd) { program = cmd }, "chains", "20")
+	h := startHolder(t, func(cmd *exec.Cmd) { program = cmd }, "chains", "50")
 	t.Cleanup(func() { _ = program.Process.Kill() })
 	chains := make(map[string]bool)
 	for _, s := range h.lines {
 		chains[s.text("_chain")] = true
 	}
-	waitUntilOpen(t, h.pid, 1500)
+	waitUntilOpen(t, h.pid, 900)
 	rows := look.end()
 	found := make(map[string]bool)
 	open := 0

@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 /*
@@ -178,6 +179,11 @@ __attribute__((noinline, noclone)) static void walk(const char *path)
 /* Says the paths, then makes one descriptor by each of them every so often. */
 void chains(int milliseconds)
 {
+	struct rlimit limit;
+
+	must(!getrlimit(RLIMIT_NOFILE, &limit), "getrlimit");
+	limit.rlim_cur = limit.rlim_max;
+	must(!setrlimit(RLIMIT_NOFILE, &limit), "setrlimit");
 	for (unsigned long i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
 		printf("{\"pid\":%d,\"_chain\":\"", getpid());
 		for (const char *letter = paths[i]; *letter; letter++)
