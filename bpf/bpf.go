@@ -84,7 +84,7 @@ const (
 	RefuseProgram         = "uring_refuse"
 )
 
-// The sizes of ClosingSlotsMap, FreeSlotsMap, CgroupsMap, CommsMap and PathsMap.
+// The sizes of ClosingSlotsMap, FreeSlotsMap, CgroupsMap, CommsMap, PathsMap and RequestsMap.
 // SlotsMap has the slots of the first and then of the second.
 const (
 	ClosingSlots = 512
@@ -92,4 +92,5 @@ const (
 	CgroupsMax   = 32
 	CommsMax     = 1024
 	PathsMax     = 1024
+	RequestsMax  = 4096
 )

@@ -125,7 +125,7 @@ func TestMapsMatchObject(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, entries := range map[string]uint32{SlotsMap: ClosingSlots + FreeSlots, ClosingSlotsMap: ClosingSlots, FreeSlotsMap: FreeSlots, CgroupsMap: CgroupsMax, CommsMap: CommsMax, PathsMap: PathsMax, VerdictsMap: VerdictSets} {
+	for name, entries := range map[string]uint32{SlotsMap: ClosingSlots + FreeSlots, ClosingSlotsMap: ClosingSlots, FreeSlotsMap: FreeSlots, CgroupsMap: CgroupsMax, CommsMap: CommsMax, PathsMap: PathsMax, RequestsMap: RequestsMax, VerdictsMap: VerdictSets} {
 		if got := collection.Maps[name].MaxEntries; got != entries {
 			t.Errorf("map %s has %d entries, want %d", name, got, entries)
 		}

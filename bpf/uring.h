@@ -189,6 +189,23 @@ static __always_inline __s32 fd_of(struct io_kiocb *req, struct io_ring_ctx *rin
 	return fd;
 }
 
+/* Since 7.1 instead of a bit field. */
+struct io_ring_ctx___since_7_1 {
+	unsigned int int_flags;
+} __attribute__((preserve_access_index));
+
+#define RING_COMPAT 0x800 /* IO_RING_F_COMPAT of include/linux/io_uring_types.h */
+
+/* That of the ring, for the thread that polls it has none. */
+static __always_inline enum abi abi_of_ring(struct io_ring_ctx *ring)
+{
+	struct io_ring_ctx___since_7_1 *with_flags = (void *)ring;
+
+	if (bpf_core_field_exists(with_flags->int_flags))
+		return BPF_CORE_READ(with_flags, int_flags) & RING_COMPAT ? ABI_32 : ABI_64;
+	return BPF_CORE_READ_BITFIELD_PROBED(ring, compat) ? ABI_32 : ABI_64;
+}
+
 static __always_inline enum syscall syscall_of_request(__u8 opcode)
 {
 	switch (opcode) {
@@ -614,6 +631,7 @@ static __always_inline int request_submitted(void *ctx, struct io_kiocb *req)
 		count(filtered);
 		return 0;
 	}
+	call.abi = abi_of_ring(kernel_read(req, ctx));
 	note_submitter(&noted, &call);
 	noted.ring = (__u64)kernel_read(req, ctx);
 	noted.user_data = user_data_of(req);

@@ -42,6 +42,12 @@ type said struct {
 // perform runs a subject, and drops what it says that the kernel lacks.
 func perform(t *testing.T, program string, s subject) said {
 	t.Helper()
+	return performIn(t, program, s, nil)
+}
+
+// performIn is perform with a program that is started otherwise.
+func performIn(t *testing.T, program string, s subject, setup func(*exec.Cmd)) said {
+	t.Helper()
 	out := said{name: s.name + "/" + filepath.Base(program)}
 	args := []string{s.name}
 	if s.inDir {
@@ -50,6 +56,9 @@ func perform(t *testing.T, program string, s subject) said {
 	}
 	cmd := exec.Command(program, args...)
 	cmd.Stderr = os.Stderr
+	if setup != nil {
+		setup(cmd)
+	}
 	lines, err := cmd.Output()
 	if err != nil {
 		t.Fatalf("%s: %v", cmd, err)
@@ -58,6 +67,15 @@ func perform(t *testing.T, program string, s subject) said {
 		if why := e.text("skip"); why != "" {
 			t.Logf("%s leaves out %s", out.name, why)
 			continue
+		}
+		if since := e.text("_since"); since != "" {
+			var major, minor int
+			if _, err := fmt.Sscanf(since, "%d.%d", &major, &minor); err != nil {
+				t.Fatalf("%s says %v: %v", out.name, e, err)
+			}
+			if !kernelFrom(t, major, minor) {
+				continue
+			}
 		}
 		out.did = append(out.did, e)
 	}
@@ -220,13 +238,13 @@ func listed(rows []event, tid int) string {
 // trigger.h says what keys with an underscore are.
 func differs(row, want event) error {
 	latency := row.number("latency_ns")
-	if latency <= 0 && want["_refused"] != true {
+	if latency <= 0 && want["_refused"] != true && want["_no_latency"] != true {
 		return fmt.Errorf("no latency")
 	}
 	for key, value := range want {
 		got, there := row[key]
 		switch key {
-		case "_any_order", "_refused", "_may_end":
+		case "_any_order", "_refused", "_may_end", "_no_latency", "_since", "_again":
 		case "_latency_at_least":
 			if latency < int(value.(float64)) {
 				return fmt.Errorf("it took %d ns, want %.0f at least", latency, value)

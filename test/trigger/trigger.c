@@ -250,7 +250,8 @@ static void usage(void)
 		"       crowd PROCESSES N | mix N | hang THREADS MILLISECONDS | unix SOCKET |\n"
 		"       sockets | connects | seccomp | (details | signals | closes | paths "
 		"| requests | makes | holds |\n"
-		"       holds-without-leader) DIR | holds-many N |\n"
+		"       holds-without-leader) DIR | holds-many N | requests-hang N |\n"
+		"       request-pairs FILE N |\n"
 		"       leaks (sockets | dup | nothing) MILLISECONDS | births DIR SEED ROUNDS |\n"
 		"       chains MILLISECONDS | lives SEED ROUNDS\n");
 	exit(2);
@@ -287,6 +288,10 @@ int main(int argc, char **argv)
 		connect_unix(argv[2]);
 	} else if (!strcmp(what, "hang") && argc > 3) {
 		hang(atoi(argv[2]), atoi(argv[3]));
+	} else if (!strcmp(what, "requests-hang") && argc > 2) {
+		hanging_requests(atoi(argv[2]));
+	} else if (!strcmp(what, "request-pairs") && argc > 3) {
+		request_pairs(argv[2], atol(argv[3]));
 	} else if (!strcmp(what, "holds-many") && argc > 2) {
 		holds_many(atoi(argv[2]));
 	} else if (!strcmp(what, "births") && argc > 4) {

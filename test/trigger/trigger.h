@@ -23,6 +23,9 @@
  *	_refused	the call did not reach its handler
  *	_not_file	what file must not be
  *	_may_end	closed may end early, but has 8 files at least
+ *	_no_latency	how long it took may not be there
+ *	_since	older kernels show no such row
+ *	_again	another row of a request that has one
  *
  * {"skip":"why"} says that the kernel lacks something.
  */
@@ -84,6 +87,8 @@ void closed_files(const char *dir);
 void gone_paths(const char *dir);
 void requests(const char *dir);
 void makes(const char *dir);
+void hanging_requests(int n);
+void request_pairs(const char *path, long n);
 void holds(const char *dir);
 void holds_without_leader(const char *dir);
 void holds_many(int n);
