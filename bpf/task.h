@@ -80,7 +80,7 @@ static __always_inline __u64 pid_tgid_of(struct task_struct *task)
 
 /*
  * As a filter's key it is aligned to 4 bytes only. A thread that io_uring has made in a
- * process has its name from 5.12 on; before 5.11, its own.
+ * process goes by the name of that, but not before 5.11.
  */
 static __always_inline void copy_comm(char *to, struct task_struct *task)
 {

@@ -131,9 +131,6 @@ struct {
 	__type(value, __u32);
 } free_places SEC(".maps");
 
-/* Those from here on were never taken, and are not on the stack. */
-static __u32 places_taken;
-
 /* Older kernels; see struct io_kiocb there. */
 struct io_kiocb___before_6_0 {
 	__u64 user_data;
@@ -235,7 +232,8 @@ static __always_inline struct call call_of_request(enum syscall syscall, enum ab
 
 /* Room for those that are noted. */
 
-static __always_inline void forget_request(__u64 key, const struct submitted *noted)
+/* noted may be what the map has. */
+static __noinline void forget_request(__u64 key, const struct submitted *noted)
 {
 	struct request_name name = {.ring = noted->ring, .user_data = noted->user_data};
 	__u32 place = noted->place;
@@ -260,7 +258,9 @@ static __always_inline void make_room(void)
 	__u64 longest = bpf_jiffies64(), key = 0;
 	__u32 place = NO_PLACE, from = hand;
 	struct request_place *taken;
-	struct submitted *noted, old;
+	struct submitted *noted;
+	bool is_lost;
+	__u64 owner;
 
 	hand = from + CANDIDATES;
 	for (__u32 i = 0; i < CANDIDATES; i++) {
@@ -276,10 +276,11 @@ static __always_inline void make_room(void)
 	noted = bpf_map_lookup_elem(&requests, &key);
 	if (!noted || noted->place != place)
 		return;
-	old = *noted;
-	forget_request(key, &old);
-	if (!old.sent)
-		count_lost(old.owner);
+	is_lost = !noted->sent;
+	owner = noted->owner;
+	forget_request(key, noted);
+	if (is_lost)
+		count_lost(owner);
 }
 
 static __always_inline __u32 take_place(__u64 key)
@@ -288,13 +289,9 @@ static __always_inline __u32 take_place(__u64 key)
 	__u32 number;
 
 	if (bpf_map_pop_elem(&free_places, &number)) {
-		number = places_taken < REQUESTS_MAX ? __sync_fetch_and_add(&places_taken, 1)
-						     : REQUESTS_MAX;
-		if (number >= REQUESTS_MAX) {
-			make_room();
-			if (bpf_map_pop_elem(&free_places, &number))
-				return NO_PLACE;
-		}
+		make_room();
+		if (bpf_map_pop_elem(&free_places, &number))
+			return NO_PLACE;
 	}
 	place = bpf_map_lookup_elem(&request_places, &number);
 	if (!place)
@@ -559,17 +556,14 @@ static __always_inline void send_request(void *ctx, struct slot *slot, struct su
 	} else if (slot) {
 		send_request_slot(ctx, slot, noted, call, req, timed);
 	} else {
-		struct event event = noted->event;
-
 		complete_event(&noted->event, call);
 		send_filled(ctx, &noted->event, noted->owner);
-		noted->event = event;
 	}
 }
 
 /* The tracepoints. */
 
-static __always_inline bool note_request(__u64 key, struct submitted *noted, struct slot *slot)
+static __noinline bool note_request(__u64 key, struct submitted *noted, struct slot *slot)
 {
 	struct request_name name = {.ring = noted->ring, .user_data = noted->user_data};
 
@@ -588,27 +582,29 @@ no_room:
 	return false;
 }
 
-/*
- * A request that says nothing of its success has its record now. If it fails, there is
- * another one.
- */
-static __always_inline void send_before_result(void *ctx, struct slot *slot,
-					       struct submitted *noted, struct call *call)
+/* What copy_comm() does from 5.11 on. A function of its own, as 5.10 has little stack. */
+static __noinline void name_by_process(struct event *e)
 {
-	call->flags |= FLAG_NO_RESULT;
-	noted->sent = true;
-	send_request(ctx, slot, noted, call, NULL, false);
-	call->flags &= ~FLAG_NO_RESULT;
+	struct task_struct *task = current_task();
+
+	if (BPF_CORE_READ(task, flags) & PF_IO_WORKER)
+		BPF_CORE_READ_INTO(&e->comm, task, group_leader, comm);
 }
 
 static __always_inline void note_submitter(struct submitted *noted, const struct call *call)
 {
 	fill(&noted->event, call);
+	if (!HAVE_CURRENT_TASK_BTF)
+		name_by_process(&noted->event);
 	noted->owner = owner_of_caller();
 	noted->files = (__u64)task_read(call->task, files);
 	noted->ppid = task_read(call->task, real_parent, tgid);
 }
 
+/*
+ * A request that says nothing of a success has its record at once; if it fails, there is
+ * another one.
+ */
 static __always_inline int request_submitted(void *ctx, struct io_kiocb *req)
 {
 	struct task_struct *task = current_task();
@@ -618,15 +614,14 @@ static __always_inline int request_submitted(void *ctx, struct io_kiocb *req)
 	const struct submitted *before;
 	struct submitted noted = {};
 	struct slot *slot = NULL;
+	bool is_noted;
 
 	if (!is_traced(&call) || !shared.tool || pid_tgid >> 32 == shared.tool)
 		return 0;
 	/* One that ended without a word. */
 	before = bpf_map_lookup_elem(&requests, &key);
-	if (before) {
-		noted = *before;
-		forget_request(key, &noted);
-	}
+	if (before)
+		forget_request(key, before);
 	if (!caller_passes(task, pid_tgid)) {
 		count(filtered);
 		return 0;
@@ -635,22 +630,23 @@ static __always_inline int request_submitted(void *ctx, struct io_kiocb *req)
 	note_submitter(&noted, &call);
 	noted.ring = (__u64)kernel_read(req, ctx);
 	noted.user_data = user_data_of(req);
-	noted.direct = noted.sent = false;
 	if (USES_SLOTS) {
 		slot = take_slot();
-		if (!slot)
-			goto lost;
+		if (!slot) {
+			count_lost(noted.owner);
+			return 0;
+		}
 		describe_request(slot, &noted, req);
 	}
-	if ((__u32)kernel_read(req, flags) & REQUEST_SKIPS_SUCCESS)
-		send_before_result(ctx, slot, &noted, &call);
+	noted.sent = (__u32)kernel_read(req, flags) & REQUEST_SKIPS_SUCCESS;
 	/* What is counted is counted once, whatever its result is. */
-	if ((cfg.counting && noted.sent) || note_request(key, &noted, slot))
-		goto out;
-lost:
-	if (!noted.sent)
+	is_noted = !(cfg.counting && noted.sent) && note_request(key, &noted, slot);
+	if (noted.sent) {
+		call.flags |= FLAG_NO_RESULT;
+		send_request(ctx, slot, &noted, &call, NULL, false);
+	} else if (!is_noted) {
 		count_lost(noted.owner);
-out:
+	}
 	if (slot)
 		give_back_slot(slot);
 	return 0;

@@ -118,6 +118,9 @@ func (o *object) fill(cfg Config) error {
 	if err == nil {
 		err = o.push(bpf.FreeSlotsMap, bpf.ClosingSlots, cfg.freeSlots(cpus))
 	}
+	if err == nil && o.uring.traced {
+		err = o.push(bpf.FreePlacesMap, 0, bpf.RequestsMax)
+	}
 	if err != nil {
 		return fmt.Errorf("fill the stacks of slots: %w", err)
 	}
