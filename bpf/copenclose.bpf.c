@@ -259,7 +259,7 @@ SEC("tp_btf/io_uring_cqe_overflow")
 int uring_overflow(__u64 *ctx)
 {
 	return named_request_completed(ctx, ARGUMENT(ctx, 0), ARGUMENT(ctx, 1), ARGUMENT(ctx, 2),
-				       ARGUMENT(ctx, 3));
+				       ARGUMENT(ctx, 3), false);
 }
 
 SEC("tp_btf/io_uring_req_failed")

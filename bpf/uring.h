@@ -65,9 +65,9 @@ struct submitted {
 	__u64 files; /* the table of the fds that it is about */
 	__u32 ppid;
 	__u32 place;
-	bool direct; /* it makes a direct descriptor, no fd */
-	bool sent;   /* it has a record, as there is no word of a success */
-	__u8 reserved[6];
+	/* Not bool, for which the verifier would look at both ways on from there. */
+	__u32 direct; /* not 0 if it makes a direct descriptor, no fd */
+	__u32 sent;   /* not 0 if it has a record, as there is no word of a success */
 };
 
 struct {
@@ -191,7 +191,7 @@ struct io_ring_ctx___since_7_1 {
 	unsigned int int_flags;
 } __attribute__((preserve_access_index));
 
-#define RING_COMPAT 0x800 /* IO_RING_F_COMPAT of include/linux/io_uring_types.h */
+#define RING_COMPAT_SHIFT 11 /* of IO_RING_F_COMPAT of include/linux/io_uring_types.h */
 
 /* That of the ring, for the thread that polls it has none. */
 static __always_inline enum abi abi_of_ring(struct io_ring_ctx *ring)
@@ -199,8 +199,8 @@ static __always_inline enum abi abi_of_ring(struct io_ring_ctx *ring)
 	struct io_ring_ctx___since_7_1 *with_flags = (void *)ring;
 
 	if (bpf_core_field_exists(with_flags->int_flags))
-		return BPF_CORE_READ(with_flags, int_flags) & RING_COMPAT ? ABI_32 : ABI_64;
-	return BPF_CORE_READ_BITFIELD_PROBED(ring, compat) ? ABI_32 : ABI_64;
+		return (BPF_CORE_READ(with_flags, int_flags) >> RING_COMPAT_SHIFT) & 1;
+	return BPF_CORE_READ_BITFIELD_PROBED(ring, compat) & 1;
 }
 
 static __always_inline enum syscall syscall_of_request(__u8 opcode)
@@ -439,8 +439,8 @@ static __always_inline void describe_asked(struct slot *slot, const struct call 
 }
 
 /*
- * Completes what is in the slot, of a request with this result. Returns whether the
- * filter of paths lets it pass.
+ * Completes what is in the slot, of a request with this result; where req is NULL, without
+ * what it has made or connected. Returns whether the filter of paths lets it pass.
  */
 static __always_inline bool describe_completed(struct slot *slot, const struct submitted *noted,
 					       const struct call *call, struct io_kiocb *req)
@@ -452,8 +452,8 @@ static __always_inline bool describe_completed(struct slot *slot, const struct s
 	enum listing listing;
 
 	if (is_in(call, MAKES_FD)) {
-		file = made_file(slot, noted, call, own);
-		if (call->ret == -EMFILE && own)
+		file = made_file(slot, noted, call, own && req);
+		if (req && call->ret == -EMFILE && own)
 			describe_limit(d, call);
 	}
 	switch (call->syscall) {
@@ -466,7 +466,7 @@ static __always_inline bool describe_completed(struct slot *slot, const struct s
 			describe_file(slot, file);
 		break;
 	case SYS_connect:
-		describe_asked(slot, call, kernel_read(req, file));
+		describe_asked(slot, call, req ? kernel_read(req, file) : NULL);
 		break;
 	case SYS_close:
 		take_socket_back(slot);
@@ -614,7 +614,6 @@ static __always_inline int request_submitted(void *ctx, struct io_kiocb *req)
 	const struct submitted *before;
 	struct submitted noted = {};
 	struct slot *slot = NULL;
-	bool is_noted;
 
 	if (!is_traced(&call) || !shared.tool || pid_tgid >> 32 == shared.tool)
 		return 0;
@@ -640,12 +639,11 @@ static __always_inline int request_submitted(void *ctx, struct io_kiocb *req)
 	}
 	noted.sent = (__u32)kernel_read(req, flags) & REQUEST_SKIPS_SUCCESS;
 	/* What is counted is counted once, whatever its result is. */
-	is_noted = !(cfg.counting && noted.sent) && note_request(key, &noted, slot);
+	if (!(cfg.counting && noted.sent) && !note_request(key, &noted, slot) && !noted.sent)
+		count_lost(noted.owner);
 	if (noted.sent) {
 		call.flags |= FLAG_NO_RESULT;
 		send_request(ctx, slot, &noted, &call, NULL, false);
-	} else if (!is_noted) {
-		count_lost(noted.owner);
 	}
 	if (slot)
 		give_back_slot(slot);
@@ -653,7 +651,8 @@ static __always_inline int request_submitted(void *ctx, struct io_kiocb *req)
 }
 
 /* more says that there will be other results of this request. */
-static __always_inline int request_completed(void *ctx, __u64 key, long res, bool more)
+static __always_inline int request_completed(void *ctx, __u64 key, struct io_kiocb *req, long res,
+					     bool more)
 {
 	const struct submitted *found = bpf_map_lookup_elem(&requests, &key);
 	struct request_place *place;
@@ -671,7 +670,7 @@ static __always_inline int request_completed(void *ctx, __u64 key, long res, boo
 			count_lost(noted.owner);
 	}
 	if (slot || !USES_SLOTS)
-		send_request(ctx, slot, &noted, &call, (struct io_kiocb *)key, !more);
+		send_request(ctx, slot, &noted, &call, req, !more);
 	if (slot)
 		give_back_slot(slot);
 	if (!more) {
@@ -695,11 +694,14 @@ static __always_inline __u64 request_named(__u64 ring, __u64 user_data)
 
 /* A completion of which the tracepoint says the ring and user_data. */
 static __always_inline int named_request_completed(__u64 *ctx, __u64 ring, __u64 user_data,
-						   __s32 res, __u32 flags)
+						   __s32 res, __u32 flags, bool whole)
 {
 	__u64 key = request_named(ring, user_data);
 
-	return key ? request_completed(ctx, key, res, flags & COMPLETION_MORE) : 0;
+	if (!key)
+		return 0;
+	return request_completed(ctx, key, whole ? (struct io_kiocb *)key : NULL, res,
+				 flags & COMPLETION_MORE);
 }
 
 /*
@@ -715,7 +717,7 @@ static __always_inline int completed(__u64 *ctx)
 
 	if (cfg.complete_arguments == 4)
 		return named_request_completed(ctx, ring, ARGUMENT(ctx, 1), ARGUMENT(ctx, 2),
-					       ARGUMENT(ctx, 3));
+					       ARGUMENT(ctx, 3), true);
 	req = (struct io_kiocb *)ARGUMENT(ctx, 1);
 	key = (__u64)req;
 	if (req && syscall_of_request(kernel_read(req, opcode)) == SYS_COUNT)
@@ -736,7 +738,9 @@ static __always_inline int completed(__u64 *ctx)
 		if (!req)
 			key = flags & COMPLETION_MORE ? request_named(ring, ARGUMENT(ctx, 2)) : 0;
 	}
-	return key ? request_completed(ctx, key, res, flags & COMPLETION_MORE) : 0;
+	if (!key)
+		return 0;
+	return request_completed(ctx, key, (struct io_kiocb *)key, res, flags & COMPLETION_MORE);
 }
 
 /* A request that the kernel refuses as it is, which the program may have changed meanwhile. */
