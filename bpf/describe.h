@@ -181,11 +181,17 @@ static __always_inline __u32 read_u32(__u64 user_pointer)
 
 /* What a call has been given that does not fit into struct details. */
 struct given {
-	__u64 text; /* a path, a name or an address, in the caller's memory */
-	__u32 len;  /* of an address */
-	__u32 family;
-	__u32 type;
-	__u32 protocol;
+	union {
+		__u64 text; /* a path, a name or an address, in the caller's memory */
+		struct {
+			__u32 family;
+			__u32 type;
+		};
+	};
+	union {
+		__u32 len; /* of an address */
+		__u32 protocol;
+	};
 };
 
 /* What is done with an argument, by its role. */
