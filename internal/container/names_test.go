@@ -206,37 +206,30 @@ func TestCoalesces(t *testing.T) {
 	}
 }
 
-// A new container has its name soon, however many there are that no runtime knows.
+// A new container is asked for first, however many there are that no runtime knows.
 func TestManyUnknown(t *testing.T) {
-	socket := socketPath(t)
-	server := newDockerServer(running(idA, "web", "busybox"))
-	serve(t, socket, server)
-	r, changes := registry(t, Config{Sockets: []string{socket}})
-	const unknown = 10_000
+	s := newSource("/run/x.sock", newNames(&Config{}, nil, usual))
+	unknown := make([]*liveContainer, 10_000)
 	for i := range unknown {
-		r.Made(uint64(1000+i), fmt.Sprintf("/docker/%064x", i))
+		unknown[i] = &liveContainer{}
 	}
-	started(t, r)
-	source := r.names.sources[sourceKey{socket: socket}]
-	eventually(t, "all were asked for", func() bool {
-		source.mu.Lock()
-		defer source.mu.Unlock()
-		for _, wanted := range source.wanted {
-			if wanted.tries == 0 {
-				return false
-			}
+	s.want(unknown)
+	for range len(unknown) / runtime.MaxQueries {
+		batch, _ := s.due(time.Now())
+		for _, a := range batch {
+			a.request.tries++
 		}
-		return len(source.wanted) > 0
-	})
-	server.mu.Lock()
-	before := len(server.asked)
-	server.mu.Unlock()
-	r.Made(1, "/docker/"+idA)
-	until(t, changes, "the name", hasName("web"))
-	server.mu.Lock()
-	defer server.mu.Unlock()
-	if n := len(server.asked) - before; n > 10 {
-		t.Errorf("%d questions until it was asked for, of %d for all", n, unknown/runtime.MaxQueries)
+	}
+	for _, c := range unknown {
+		if tries := s.wanted[c].tries; tries != 1 {
+			t.Fatalf("one was asked for %d times when others were once", tries)
+		}
+	}
+	web := &liveContainer{}
+	s.want([]*liveContainer{web})
+	batch, _ := s.due(time.Now())
+	if len(batch) != runtime.MaxQueries || batch[0].container != web {
+		t.Errorf("it is not the first of %d", len(batch))
 	}
 }
 
