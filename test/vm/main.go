@@ -48,7 +48,8 @@ type release struct {
 // ofTheTool are tests of what the tool does by itself, whatever kernel it runs on: they
 // run on one kernel here, and where make test-e2e does.
 const ofTheTool = "^Test(Serve.*|Collector|Fleet|PromTool|Top.*|Command(IsEnded|StillRuns|KeepsPrivileges)|CannotRun|Signals|Refusals|Version|Ends.*|" +
-	"FullDisk|StoppedReader|BlockedOutput|ClosedBeforeTheHeader|SummaryOfCommand|LeaksCommand|StacksOfGo|Flames|CgroupUnmounted)$"
+	"FullDisk|StoppedReader|BlockedOutput|ClosedBeforeTheHeader|SummaryOfCommand|LeaksCommand|StacksOfGo|Flames|CgroupUnmounted|" +
+	"FilteredRequests|Requests(OfOthers|AreCounted|InTheTable)|HangingRequests)$"
 
 // preemptible are the tests of what goes wrong where a kernel preempts programs:
 // calls that are missed, or mixed up.
