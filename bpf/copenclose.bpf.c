@@ -265,11 +265,11 @@ int uring_overflow(__u64 *ctx)
 SEC("tp_btf/io_uring_req_failed")
 int uring_refuse(__u64 *ctx)
 {
+	struct io_uring_sqe *sqe = (struct io_uring_sqe *)ARGUMENT(ctx, 0);
+
 	if (cfg.refuse_arguments <= 2)
-		return request_refused(ctx, (struct io_uring_sqe *)ARGUMENT(ctx, 0),
-				       (__s32)ARGUMENT(ctx, 1));
-	return request_refused(ctx, (struct io_uring_sqe *)ARGUMENT(ctx, 0),
-			       (__s32)ARGUMENT(ctx, 2));
+		return request_refused(ctx, sqe, 0, (__s32)ARGUMENT(ctx, 1));
+	return request_refused(ctx, sqe, ARGUMENT(ctx, 1), (__s32)ARGUMENT(ctx, 2));
 }
 
 SEC("tp_btf/cgroup_mkdir")

@@ -249,6 +249,15 @@ static __noinline void forget_request(__u64 key, const struct submitted *noted)
 	bpf_map_push_elem(&free_places, &place, 0);
 }
 
+/* One that ended without a word, and whose struct io_kiocb another one has. */
+static __always_inline void forget_ended(__u64 key)
+{
+	const struct submitted *noted = bpf_map_lookup_elem(&requests, &key);
+
+	if (noted)
+		forget_request(key, noted);
+}
+
 #define NO_PLACE 0xffffffff
 
 /* Of some that are under way, forgets that which is for longest. */
@@ -611,16 +620,12 @@ static __always_inline int request_submitted(void *ctx, struct io_kiocb *req)
 	struct call call =
 		call_of_request(syscall_of_request(kernel_read(req, opcode)), abi_of(task), 0);
 	__u64 key = (__u64)req, pid_tgid = pid_tgid_of(task);
-	const struct submitted *before;
 	struct submitted noted = {};
 	struct slot *slot = NULL;
 
 	if (!is_traced(&call) || !shared.tool || pid_tgid >> 32 == shared.tool)
 		return 0;
-	/* One that ended without a word. */
-	before = bpf_map_lookup_elem(&requests, &key);
-	if (before)
-		forget_request(key, before);
+	forget_ended(key);
 	if (!caller_passes(task, pid_tgid)) {
 		count(filtered);
 		return 0;
@@ -771,7 +776,9 @@ static __always_inline void describe_refused(struct slot *slot, enum syscall sys
 	}
 }
 
-static __always_inline int request_refused(void *ctx, const struct io_uring_sqe *sqe, long error)
+/* key is that of its struct io_kiocb, or 0 where that is not known. */
+static __always_inline int request_refused(void *ctx, const struct io_uring_sqe *sqe, __u64 key,
+					   long error)
 {
 	struct task_struct *task = current_task();
 	struct call call =
@@ -782,6 +789,7 @@ static __always_inline int request_refused(void *ctx, const struct io_uring_sqe 
 
 	if (!is_traced(&call) || !shared.tool || pid_tgid >> 32 == shared.tool)
 		return 0;
+	forget_ended(key);
 	if (!caller_passes(task, pid_tgid)) {
 		count(filtered);
 		return 0;
