@@ -263,8 +263,8 @@ func TestLittleMemory(t *testing.T) {
 		args   string
 		traces bool
 	}{
-		{40, "", true},
-		{64, "-o json", true},
+		{64, "", true},
+		{96, "-o json", true},
 		{16, "", false},
 		{24, "-o json", false},
 	} {

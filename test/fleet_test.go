@@ -24,33 +24,37 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestCollector: what is sent arrives through a real Collector exactly once, also of what
-// it had not handed on when it was killed.
+// TestCollector: what is sent arrives through a real Collector exactly once, also what
+// was sent while it was away.
 func TestCollector(t *testing.T) {
 	behind := newCollector(t)
 	listen := freeAddress(t)
 	c := startCollector(t, listen, behind.URL)
 	r := start(t, "serve", "--otlp", "http://"+listen, "--events", "failed", "--rate", "0", "--no-runtime", "-u", strconv.Itoa(serveUser))
-	paths := look(t, 300)
-	behind.await(t, len(paths), isNowhere)
-	c.end(unix.SIGKILL)
-	again := look(t, 300)
-	r.stderr.await(t, regexp.MustCompile(`send to .*connection refused`))
-	c.start()
-	for _, one := range behind.await(t, len(paths)+len(again), isNowhere) {
-		path := one.attributes["file.path"]
-		if one.attributes["error.type"] != "ENOENT" || one.attributes["process.user.id"] != strconv.Itoa(serveUser) || one.attributes["host.name"] == "" {
-			t.Errorf("got %+v", one)
-		}
-		switch {
-		case paths[path]:
+	once := func(process int, paths map[string]bool) {
+		t.Helper()
+		records := behind.await(t, len(paths), func(one sentRecord) bool {
+			return isNowhere(one) && one.attributes["process.pid"] == strconv.Itoa(process)
+		})
+		for _, one := range records {
+			path := one.attributes["file.path"]
+			if one.attributes["error.type"] != "ENOENT" || one.attributes["process.user.id"] != strconv.Itoa(serveUser) || one.attributes["host.name"] == "" {
+				t.Errorf("got %+v", one)
+			}
+			if !paths[path] {
+				t.Errorf("%s arrived once too often", path)
+			}
 			delete(paths, path)
-		case again[path]:
-			delete(again, path)
-		default:
-			t.Errorf("%s arrived once too often", path)
 		}
 	}
+	once(look(t, 300))
+	c.end(unix.SIGKILL)
+	process, paths := look(t, 300)
+	r.stderr.await(t, regexp.MustCompile(`send to .*connection refused`))
+	// What it was handing on as it was killed, the Collector hands on again: that is of
+	// the process before.
+	c.start()
+	once(process, paths)
 	r.signal(unix.SIGTERM)
 	<-r.exited
 	accountOf(t, r)

@@ -182,8 +182,8 @@ func scrapeOne(t *testing.T, url, metric string) float64 {
 // serveUser is a user of whom nothing runs but what these tests run.
 const serveUser = 54377
 
-// look has cat look for n files that are not there, as serveUser.
-func look(t *testing.T, n int) (paths map[string]bool) {
+// look has cat look for n files that are not there, as serveUser, and returns its process.
+func look(t *testing.T, n int) (process int, paths map[string]bool) {
 	t.Helper()
 	paths = make(map[string]bool)
 	var args []string
@@ -197,7 +197,7 @@ func look(t *testing.T, n int) (paths map[string]bool) {
 	if err := cmd.Run(); err == nil {
 		t.Fatal("cat found files that are not there")
 	}
-	return paths
+	return cmd.Process.Pid, paths
 }
 
 func isNowhere(r sentRecord) bool { return strings.HasPrefix(r.attributes["file.path"], "/nowhere/") }
@@ -209,7 +209,7 @@ func TestServe(t *testing.T) {
 	r := start(t, "serve", "--listen", "127.0.0.1:0", "--otlp", c.URL, "--events", "failed", "--node", "node-1", "--no-runtime",
 		"-u", strconv.Itoa(serveUser))
 	url := r.stderr.await(t, metricsLine)[1]
-	paths := look(t, 300)
+	_, paths := look(t, 300)
 	for _, one := range c.await(t, len(paths), isNowhere) {
 		path := one.attributes["file.path"]
 		if !paths[path] {
@@ -265,7 +265,8 @@ func TestServeSummary(t *testing.T) {
 			t.Errorf("got %+v", one)
 		}
 	}
-	for path := range look(t, 5) {
+	_, paths := look(t, 5)
+	for path := range paths {
 		if counts[path] != 3 {
 			t.Errorf("%s failed %d times, want 3: %v", path, counts[path], counts)
 		}

@@ -17,8 +17,8 @@ import (
 // verifier and the buffer of 8 MiB with it. Measured: with less, the kernel refuses the
 // programs (ENOMEM) or ends the tool (SIGKILL).
 const (
-	needsPlain   = 32
-	needsDetails = 64
+	needsPlain   = 64
+	needsDetails = 96
 )
 
 func memory() Finding {
