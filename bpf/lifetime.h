@@ -16,20 +16,27 @@
  * How many references a file has: f_count until 6.13, from 1 on; then f_ref (90ee6ed776c0,
  * "fs: port files to file_ref"), from 0 on.
  */
-struct file___count {
+struct file___before_6_13 {
 	atomic_long_t f_count;
+} __attribute__((preserve_access_index));
+
+struct file___since_6_13 {
+	struct {
+		atomic_long_t refcnt;
+	} f_ref;
 } __attribute__((preserve_access_index));
 
 static __always_inline bool is_last_reference(struct file *file)
 {
-	struct file___count *counted = (void *)file;
+	struct file___before_6_13 *counted = (void *)file;
+	struct file___since_6_13 *referred = (void *)file;
 	__u64 count = 0;
 
-	if (bpf_core_field_exists(struct file___count, f_count)) {
+	if (bpf_core_field_exists(struct file___before_6_13, f_count)) {
 		bpf_probe_read_kernel(&count, sizeof(count), &counted->f_count);
 		return count == 1;
 	}
-	bpf_probe_read_kernel(&count, sizeof(count), &file->f_ref);
+	bpf_probe_read_kernel(&count, sizeof(count), &referred->f_ref);
 	return count == 0;
 }
 
