@@ -296,6 +296,7 @@ func TestClockSetBack(t *testing.T) {
 		// The tool compares the clocks now and then.
 		time.Sleep(3 * time.Second)
 		after := trigger(t, trigger64, asUser(nobodyElse), "pairs", "100")
+		shown.await(t, regexp.MustCompile(`(.*\n){400}`))
 		setClock(t, time.Now().Add(time.Hour))
 		res := r.stop()
 		events := parseJSON(t, shown.String())
