@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"strings"
 
 	"github.com/landlock-lsm/go-landlock/landlock"
@@ -51,6 +52,9 @@ func (k *Keep) capabilities() (kept []cap.Value) {
 // cannot do leaves the rest as it is. What was given up, and what was not, goes to
 // note, a line each. Programs that were started before keep what they have.
 func Drop(k Keep, note func(string)) {
+	// seccomp asks for no_new_privs of the thread that sets the filter.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	for _, step := range []struct {
 		name string
 		take func(Keep) (string, error)

@@ -359,7 +359,7 @@ static void other_files(void)
 			 "");
 	else
 		skip("open_by_handle_at", strerror(errno));
-	handle.head.handle_type = 250;
+	handle.head.handle_bytes = 0;
 	say("open_by_handle_at", raw(syscall(SYS_open_by_handle_at, dirfd, &handle, O_RDONLY)),
 	    ",\"path\":null");
 	if (has("open_tree", OPEN_TREE)) {
