@@ -45,11 +45,16 @@ type release struct {
 	auto, attaches string
 }
 
-// ofTheTool are tests of what the tool does by itself, whatever kernel it runs on: they
-// run on one kernel here, and where make test-e2e does.
+// ofTheTool are tests of what the tool does by itself, whatever kernel it runs on: make
+// test-e2e has them, and no machine here.
 const ofTheTool = "^Test(Serve.*|Collector|Fleet|PromTool|Top.*|Command(IsEnded|StillRuns|KeepsPrivileges)|CannotRun|Signals|Refusals|Version|Ends.*|" +
 	"FullDisk|StoppedReader|BlockedOutput|ClosedBeforeTheHeader|SummaryOfCommand|LeaksCommand|StacksOfGo|Flames|CgroupUnmounted|" +
 	"FilteredRequests|Requests(OfOthers|AreCounted|InTheTable)|HangingRequests)$"
+
+// betweenOthers are the tests for kernels between the oldest and the newest: of programs
+// that differ by kernel, and of what the verifier there says of them.
+const betweenOthers = "^Test(Births|Calls|Details|Filters|GivesUpPrivileges|HangingCloses|LittleMemory|Lifetime|Makes|NothingStays|Podman|Processes|" +
+	"Programs|Requests|Summary|Verifies)$"
 
 // preemptible are the tests of what goes wrong where a kernel preempts programs:
 // calls that are missed, or mixed up.
@@ -74,9 +79,9 @@ var architectures = map[string]architecture{
 		console: "ttyS0",
 		releases: []release{
 			{name: "5.10", suite: "bullseye", skips: ofTheTool, auto: "fentry", attaches: "fentry tracepoint"},
-			{name: "6.1", suite: "bookworm", podman: true, skips: ofTheTool, auto: "fentry", attaches: "fentry tracepoint perf"},
-			{name: "6.12", suite: "trixie", podman: true, skips: "^TestPodman$", auto: "fentry", attaches: "fentry tracepoint perf"},
-			{name: "7.2", suite: "sid", podman: true, moving: true, skips: ofTheTool, auto: "kprobe", attaches: "fentry kprobe tracepoint perf"},
+			{name: "6.1", suite: "bookworm", podman: true, tests: betweenOthers, auto: "fentry", attaches: "fentry tracepoint perf"},
+			{name: "6.12", suite: "trixie", podman: true, tests: betweenOthers, skips: "^TestPodman$", auto: "fentry", attaches: "fentry tracepoint perf"},
+			{name: "7.2", suite: "sid", podman: true, moving: true, skips: ofTheTool + "|^TestPodman$", auto: "kprobe", attaches: "fentry kprobe tracepoint perf"},
 			{name: "6.12-full", suite: "trixie", cmdline: "preempt=full", tests: preemptible,
 				auto: "tracepoint", attaches: "fentry tracepoint perf"},
 			{name: "7.2-full", suite: "sid", moving: true, cmdline: "preempt=full", tests: preemptible,
