@@ -29,6 +29,8 @@ type Syscall struct {
 	Socketcall int
 	// Arguments are the roles of its arguments.
 	Arguments Arguments
+	// TakesNothing says that it has no arguments at all.
+	TakesNothing bool
 	// Implies is the flags of a syscall that has no argument for them.
 	Implies uint32
 	// Makes says which descriptors it makes. Of one that makes some only for some of its
@@ -213,7 +215,7 @@ var Syscalls = [...]Syscall{
 	},
 	{
 		Name: "inotify_init", Group: "inotify_init", Also: []string{"descriptors"}, Numbers: Numbers{253, 291, none, 316},
-		Makes: MakesOne,
+		TakesNothing: true, Makes: MakesOne,
 	},
 	{
 		Name: "inotify_init1", Group: "inotify_init", Also: []string{"descriptors"}, Numbers: Numbers{294, 332, 26, 360},

@@ -101,8 +101,8 @@ func TestMakes(t *testing.T) {
 		attach = autoAttach
 	}
 	if os.Getenv("EXPECT_ATTACH") == "kprobe" {
-		// A handler without arguments is one function for both ABIs, which kprobe does not
-		// tell apart yet, and it has no fcntl64 of i386: see docs/COVERAGE.md.
+		// The compiler of that kernel made one function of the handlers of fcntl and
+		// fcntl64 of i386, which kprobe cannot tell apart: see docs/COVERAGE.md.
 		attach = func(t *testing.T, test func(*testing.T, ...string)) { test(t, "--attach", "perf") }
 	}
 	attach(t, func(t *testing.T, options ...string) {

@@ -86,15 +86,17 @@ func (o *object) chooseHandlers(cfg Config, mode AttachMode) error {
 		}
 		wanted := onFunctions && o.syscalls&(1<<i) != 0
 		atEntry := cfg.Latency || cfg.usesSlots() && s.Closes
-		if found, err := o.chooseHandler(s, bpf.ABI64, wanted, load, atEntry); err != nil {
-			return err
-		} else if wanted && !found {
+		found := false
+		for _, abi := range []bpf.ABI{bpf.ABI64, bpf.ABI32} {
+			has, err := o.chooseHandler(s, abi, wanted, load, atEntry)
+			if err != nil {
+				return err
+			}
+			found = found || has
+		}
+		if wanted && !found {
 			// An older kernel without this syscall.
 			o.syscalls &^= 1 << i
-		}
-		// Where it has none for 32-bit programs, there are no such calls.
-		if _, err := o.chooseHandler(s, bpf.ABI32, wanted, load, atEntry); err != nil {
-			return err
 		}
 	}
 	bySocketcall := onFunctions && slices.ContainsFunc(o.traced(), func(s bpf.Syscall) bool { return s.Socketcall != 0 })
@@ -113,7 +115,7 @@ func (o *object) chooseHandler(s bpf.Syscall, abi bpf.ABI, wanted, load, atEntry
 	if err != nil {
 		return false, err
 	}
-	for _, function := range handlers(s.Name, abi) {
+	for _, function := range handlers(s, abi) {
 		if !wanted || exit.SetAttachTarget(0, function) != nil {
 			continue
 		}
@@ -145,15 +147,18 @@ func (o *object) chooseProgram(name string, wanted bool) error {
 // handlers are the functions that may handle a syscall, the likelier first; the names
 // are made by SYSCALL_DEFINE in arch/*/include/asm/syscall_wrapper.h. Where a syscall
 // has a compat handler, 32-bit programs do not call the plain one. On arm64 those
-// without one go through the same functions as 64-bit programs.
-func handlers(syscall string, abi bpf.ABI) []string {
+// without one go through the same functions as 64-bit programs, as do those without
+// arguments on x86-64, where SYSCALL_DEFINE0 gives one function both names.
+func handlers(s bpf.Syscall, abi bpf.ABI) []string {
 	switch {
 	case runtime.GOARCH == "arm64" && abi == bpf.ABI32:
-		return []string{"__arm64_compat_sys_" + syscall}
+		return []string{"__arm64_compat_sys_" + s.Name}
 	case runtime.GOARCH == "arm64":
-		return []string{"__arm64_sys_" + syscall}
+		return []string{"__arm64_sys_" + s.Name}
+	case abi == bpf.ABI32 && s.TakesNothing:
+		return nil
 	case abi == bpf.ABI32:
-		return []string{"__ia32_compat_sys_" + syscall, "__ia32_sys_" + syscall}
+		return []string{"__ia32_compat_sys_" + s.Name, "__ia32_sys_" + s.Name}
 	}
-	return []string{"__x64_sys_" + syscall}
+	return []string{"__x64_sys_" + s.Name}
 }
