@@ -303,8 +303,13 @@ func TestLookedUpLater(t *testing.T) {
 		<-changes
 	}
 	id := makeCgroup(t, dirOf(t, r), path)
-	// It is unknown, unless the first look at the tree has come here just now.
-	r.Lookup(id)
+	r.mu.Lock()
+	before := r.table.cgroups[id]
+	r.mu.Unlock()
+	if before != nil {
+		t.Fatalf("cgroup %d is known before anybody asked for it", id)
+	}
+	r.Lookup(id) // may be answered already: the keeper can be as quick as this
 	until(t, changes, "the change", func(c change) bool { return c.cgroup == id && c.c != nil && c.c.ID == idA })
 	wantLookup(t, r, id, idA, true)
 
