@@ -4,7 +4,6 @@
 package test
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
@@ -16,10 +15,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/santhosh-tekuri/jsonschema/v6"
 	"golang.org/x/sys/unix"
 
 	"github.com/copenclose/copenclose/docs"
+	"github.com/copenclose/copenclose/internal/conform"
 )
 
 // realTempDir is a folder by the path that the kernel would tell.
@@ -34,33 +33,7 @@ func realTempDir(t *testing.T) string {
 // validate checks lines against the schema.
 func validate(t *testing.T, lines string) {
 	t.Helper()
-	validateAs(t, docs.EventSchema, lines)
-}
-
-// validateAs checks each line against a JSON schema.
-func validateAs(t *testing.T, text []byte, lines string) {
-	t.Helper()
-	document, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
-	if err != nil {
-		t.Fatal(err)
-	}
-	compiler := jsonschema.NewCompiler()
-	if err := compiler.AddResource("schema.json", document); err != nil {
-		t.Fatal(err)
-	}
-	schema, err := compiler.Compile("schema.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for line := range strings.Lines(lines) {
-		instance, err := jsonschema.UnmarshalJSON(strings.NewReader(line))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := schema.Validate(instance); err != nil {
-			t.Fatalf("%s%v", line, err)
-		}
-	}
+	conform.Lines(t, docs.EventSchema, []byte(lines))
 }
 
 // --full-path shows in a table the file that was opened, however it was called.

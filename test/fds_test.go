@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/copenclose/copenclose/docs"
+	"github.com/copenclose/copenclose/internal/conform"
 )
 
 // What copenclose fds says is open, beside what a program says that it holds.
@@ -34,7 +35,7 @@ func fds(t *testing.T, args ...string) []event {
 	if err != nil {
 		t.Fatalf("copenclose fds %v: %v", args, err)
 	}
-	validateAs(t, docs.FdsSchema, string(out))
+	conform.Lines(t, docs.FdsSchema, out)
 	return parseLines(t, string(out))
 }
 

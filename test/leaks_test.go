@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/copenclose/copenclose/docs"
+	"github.com/copenclose/copenclose/internal/conform"
 )
 
 // What copenclose leaks says of programs that leak, and of one that does not.
@@ -27,7 +28,7 @@ func leaks(t *testing.T, args ...string) (lines []event, status int) {
 	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
 		t.Fatalf("copenclose leaks %v: %v", args, err)
 	}
-	validateAs(t, docs.LeaksSchema, string(out))
+	conform.Lines(t, docs.LeaksSchema, out)
 	return parseLines(t, string(out)), cmd.ProcessState.ExitCode()
 }
 

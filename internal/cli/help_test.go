@@ -4,16 +4,14 @@
 package cli
 
 import (
-	"flag"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/urfave/cli/v2"
-)
 
-var update = flag.Bool("update", false, "write the golden files anew")
+	"github.com/copenclose/copenclose/internal/golden"
+)
 
 func TestHelp(t *testing.T) {
 	for name, args := range map[string][]string{
@@ -30,19 +28,7 @@ func TestHelp(t *testing.T) {
 		if r.status != 0 || r.stderr != "" {
 			t.Errorf("%v: %d, %q", args, r.status, r.stderr)
 		}
-		golden := filepath.Join("testdata", name+".golden")
-		if *update {
-			if err := os.WriteFile(golden, []byte(r.stdout), 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-		want, err := os.ReadFile(golden)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if r.stdout != string(want) {
-			t.Errorf("%v: got\n%s\nwant\n%s", args, r.stdout, want)
-		}
+		golden.Check(t, name, []byte(r.stdout))
 		for line := range strings.Lines(r.stdout) {
 			if len(strings.TrimSuffix(line, "\n")) > helpWidth {
 				t.Errorf("%v: wider than %d: %q", args, helpWidth, line)

@@ -6,40 +6,19 @@ package counting
 import (
 	"bytes"
 	"encoding/json"
-	"flag"
 	"fmt"
 	"math"
 	"math/rand/v2"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 	"unicode"
 
 	"github.com/copenclose/copenclose/bpf"
+	"github.com/copenclose/copenclose/internal/golden"
 	"github.com/copenclose/copenclose/internal/stream"
 )
-
-var update = flag.Bool("update", false, "write the golden files anew")
-
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	path := filepath.Join("testdata", name+".golden")
-	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got != string(want) {
-		t.Errorf("got\n%s\nwant\n%s", got, want)
-	}
-}
 
 // Each call is in one cell, or in the account.
 func TestSumsAreExact(t *testing.T) {
@@ -376,7 +355,7 @@ func TestTables(t *testing.T) {
 		if err := report(t, by, 3).WriteTable(&b); err != nil {
 			t.Fatal(err)
 		}
-		golden(t, "table-"+strings.ReplaceAll(by, ",", "-"), b.String())
+		golden.Check(t, "table-"+strings.ReplaceAll(by, ",", "-"), b.Bytes())
 	}
 }
 
@@ -393,7 +372,7 @@ func TestJSON(t *testing.T) {
 		if err := json.Indent(&pretty, b.Bytes(), "", " "); err != nil {
 			t.Fatal(err)
 		}
-		golden(t, "json-"+strings.ReplaceAll(by, ",", "-"), pretty.String())
+		golden.Check(t, "json-"+strings.ReplaceAll(by, ",", "-"), pretty.Bytes())
 	}
 }
 
@@ -403,7 +382,7 @@ func TestStory(t *testing.T) {
 	if err := s.WriteStory(&b, samples); err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "story", b.String())
+	golden.Check(t, "story", b.Bytes())
 	empty := &Snapshot{Seconds: 1}
 	b.Reset()
 	if err := empty.WriteStory(&b, NewSamples(NewBook(newFeed(), newFeed(), false), 0)); err != nil || !strings.HasPrefix(b.String(), "no calls\n") {

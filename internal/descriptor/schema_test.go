@@ -12,9 +12,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/santhosh-tekuri/jsonschema/v6"
-
 	"github.com/copenclose/copenclose/docs"
+	"github.com/copenclose/copenclose/internal/conform"
 )
 
 // keysOf are the keys of a struct in JSON.
@@ -95,32 +94,9 @@ func TestSchemas(t *testing.T) {
 	validate(t, docs.LeaksSchema, &leaks)
 }
 
-func validate(t *testing.T, text []byte, lines *bytes.Buffer) {
+func validate(t *testing.T, schema []byte, lines *bytes.Buffer) {
 	t.Helper()
-	document, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
-	if err != nil {
-		t.Fatal(err)
-	}
-	compiler := jsonschema.NewCompiler()
-	if err := compiler.AddResource("schema.json", document); err != nil {
-		t.Fatal(err)
-	}
-	schema, err := compiler.Compile("schema.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	n := 0
-	for line := range bytes.Lines(lines.Bytes()) {
-		instance, err := jsonschema.UnmarshalJSON(bytes.NewReader(line))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := schema.Validate(instance); err != nil {
-			t.Errorf("%v\n%s", err, line)
-		}
-		n++
-	}
-	if n == 0 {
+	if conform.Lines(t, schema, lines.Bytes()) == 0 {
 		t.Error("nothing was written")
 	}
 }

@@ -7,11 +7,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"flag"
 	"io"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -19,14 +17,12 @@ import (
 	"unicode/utf8"
 	"unsafe"
 
-	"github.com/santhosh-tekuri/jsonschema/v6"
-
 	"github.com/copenclose/copenclose/bpf"
 	"github.com/copenclose/copenclose/docs"
+	"github.com/copenclose/copenclose/internal/conform"
+	"github.com/copenclose/copenclose/internal/golden"
 	"github.com/copenclose/copenclose/internal/stream"
 )
-
-var update = flag.Bool("update", false, "write the golden files anew")
 
 // sent is what the kernel would send of a draft, with numbers where it has none.
 func sent(syscall, comm, hostname string, d bpf.Draft) *bpf.Record {
@@ -282,7 +278,7 @@ func TestGolden(t *testing.T) {
 			if err := w.Flush(); err != nil {
 				t.Fatal(err)
 			}
-			compareGolden(t, name, out.Bytes())
+			golden.Check(t, name, out.Bytes())
 			if w.Shown() != uint64(len(records)) || w.Unwritten() != 0 {
 				t.Errorf("%d shown, %d unwritten", w.Shown(), w.Unwritten())
 			}
@@ -314,31 +310,18 @@ func TestList(t *testing.T) {
 		if err := l.Write(&out, listed); err != nil {
 			t.Fatal(err)
 		}
-		compareGolden(t, name, out.Bytes())
+		golden.Check(t, name, out.Bytes())
 	}
-	for line := range bytes.Lines(golden(t, "listjson")) {
+	for line := range bytes.Lines(goldenText(t, "listjson")) {
 		if !json.Valid(line) {
 			t.Errorf("no JSON: %s", line)
 		}
 	}
 }
 
-// compareGolden compares got with a golden file, or with -update writes it.
-func compareGolden(t *testing.T, name string, got []byte) {
+func goldenText(t *testing.T, name string) []byte {
 	t.Helper()
-	if *update {
-		if err := os.WriteFile(filepath.Join("testdata", name+".golden"), got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if want := golden(t, name); !bytes.Equal(got, want) {
-		t.Errorf("got\n%s\nwant\n%s", got, want)
-	}
-}
-
-func golden(t *testing.T, name string) []byte {
-	t.Helper()
-	text, err := os.ReadFile(filepath.Join("testdata", name+".golden"))
+	text, err := os.ReadFile(golden.Path(name))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -405,27 +388,7 @@ func compareKeys(t *testing.T, object string, got map[string]schema, want map[st
 }
 
 func TestGoldenMatchesSchema(t *testing.T) {
-	document, err := jsonschema.UnmarshalJSON(bytes.NewReader(docs.EventSchema))
-	if err != nil {
-		t.Fatal(err)
-	}
-	compiler := jsonschema.NewCompiler()
-	if err := compiler.AddResource("event.schema.json", document); err != nil {
-		t.Fatal(err)
-	}
-	schema, err := compiler.Compile("event.schema.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for line := range bytes.Lines(golden(t, "json")) {
-		instance, err := jsonschema.UnmarshalJSON(bytes.NewReader(line))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := schema.Validate(instance); err != nil {
-			t.Errorf("%s: %v", line, err)
-		}
-	}
+	conform.Lines(t, docs.EventSchema, goldenText(t, "json"))
 }
 
 // What JSON says is no UTF-8 can be had exactly.

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/copenclose/copenclose/bpf"
+	"github.com/copenclose/copenclose/internal/golden"
 	"github.com/copenclose/copenclose/internal/stream"
 )
 
@@ -144,7 +145,7 @@ func TestScreens(t *testing.T) {
 			got := s.tmux("capture-pane", "-p", "-S", "-", "-E", "-")
 			s.tmux("wait-for", "-S", "end")
 			got = strings.TrimRight(got, "\n") + "\n"
-			compareGolden(t, name, []byte(got))
+			golden.Check(t, name, []byte(got))
 		})
 	}
 }

@@ -8,12 +8,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -24,10 +21,9 @@ import (
 
 	"github.com/copenclose/copenclose/bpf"
 	"github.com/copenclose/copenclose/internal/counting"
+	"github.com/copenclose/copenclose/internal/golden"
 	"github.com/copenclose/copenclose/internal/stream"
 )
-
-var update = flag.Bool("update", false, "write the golden files anew")
 
 // machine is a kernel and a registry of containers that a test plays, and the Feed of
 // what it counts.
@@ -265,23 +261,6 @@ func attributes(m *Model) string {
 	return strings.ReplaceAll(strings.Join(m.draw(), "\n")+"\n", "\x1b", "^")
 }
 
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	path := filepath.Join("testdata", name+".golden")
-	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got != string(want) {
-		t.Errorf("%s: got\n%s\nwant\n%s", name, got, want)
-	}
-}
-
 // fits fails if a line is wider than the screen, or there are too many, or a character
 // in it could do something to a terminal.
 func fits(t *testing.T, m *Model) {
@@ -311,7 +290,7 @@ func TestViews(t *testing.T) {
 		for key := '1'; key <= '5'; key++ {
 			press(m, string(key))
 			fits(t, m)
-			golden(t, fmt.Sprintf("view-%c-%dx%d", key, size.width, size.height), text(m))
+			golden.Check(t, fmt.Sprintf("view-%c-%dx%d", key, size.width, size.height), []byte(text(m)))
 		}
 	}
 }
@@ -346,7 +325,7 @@ func TestPlainTerminal(t *testing.T) {
 	machine.call(6, machine.executable(11, "/b"), "openat", 0, 3)
 	pass(m, machine)
 	fits(t, m)
-	golden(t, "plain", text(m))
+	golden.Check(t, "plain", []byte(text(m)))
 }
 
 // Red is what failed, grey what has ended, bold and reverse what is marked.
@@ -355,9 +334,9 @@ func TestAttributes(t *testing.T) {
 	pass(m, machine)
 	machine.remove(3)
 	pass(m, machine)
-	golden(t, "attributes", attributes(m))
+	golden.Check(t, "attributes", []byte(attributes(m)))
 	press(m, "5")
-	golden(t, "attributes-errors", attributes(m))
+	golden.Check(t, "attributes-errors", []byte(attributes(m)))
 }
 
 // remove ends a container.
@@ -574,7 +553,7 @@ func TestHelp(t *testing.T) {
 	before := text(m)
 	press(m, "?")
 	fits(t, m)
-	golden(t, "help", text(m))
+	golden.Check(t, "help", []byte(text(m)))
 	press(m, "q")
 	if got := text(m); got != before || m.stopped {
 		t.Error(got)
