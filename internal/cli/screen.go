@@ -42,14 +42,8 @@ func (t *tool) topScreen(c *cli.Context, o *Options, only *topOptions) error {
 
 // drawScreen traces and draws, in the process that a monitor started.
 func (t *tool) drawScreen(ctx context.Context, o *Options, only *topOptions) error {
-	feed, err := t.newFeed(o, only)
+	feed, err := t.startFeed(o, only)
 	defer feed.session.close()
-	if err == nil {
-		err = feed.session.beginCount(feed.live)
-	}
-	if err == nil {
-		err = feed.begin()
-	}
 	if err != nil {
 		return err
 	}

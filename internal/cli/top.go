@@ -82,14 +82,8 @@ func withoutLetter(flags []cli.Flag, name string) []cli.Flag {
 func (t *tool) topBatch(ctx context.Context, o *Options, only *topOptions) error {
 	ctx, stop := untilSignal(ctx)
 	defer stop()
-	feed, err := t.newFeed(o, only)
+	feed, err := t.startFeed(o, only)
 	defer feed.session.close()
-	if err == nil {
-		err = feed.session.beginCount(feed.live)
-	}
-	if err == nil {
-		err = feed.begin()
-	}
 	if err != nil {
 		return err
 	}
@@ -137,18 +131,20 @@ const (
 	samplesOnScreen = 2000
 )
 
-func (t *tool) newFeed(o *Options, only *topOptions) (*feed, error) {
+// startFeed returns a feed that counts, whose first interval begins now. Its session is
+// there to be closed, whatever the error.
+func (t *tool) startFeed(o *Options, only *topOptions) (*feed, error) {
 	s, live, err := t.newCount(o, only.rows, max(samplesWindow, 3*time.Duration(only.interval)))
-	if err == nil {
-		s.tracer.Counting.Samples = samplesOnScreen
+	f := &feed{session: s, live: live}
+	if err != nil {
+		return f, err
 	}
-	return &feed{session: s, live: live}, err
-}
-
-// begin takes the time from which the first interval runs.
-func (f *feed) begin() (err error) {
-	f.before, err = f.live.Take()
-	return err
+	s.tracer.Counting.Samples = samplesOnScreen
+	if err := s.beginCount(live); err != nil {
+		return f, err
+	}
+	f.before, err = live.Take()
+	return f, err
 }
 
 // Next: see top.Feed.
