@@ -26,7 +26,7 @@ static __always_inline const struct pt_regs *user_regs(struct task_struct *task)
 {
 	if (HAVE_TYPED_REGS)
 		return (const struct pt_regs *)bpf_task_pt_regs(task);
-	return (struct pt_regs *)(task_read(task, stack) + THREAD_SIZE) - 1;
+	return (struct pt_regs *)(task_walk(task, stack) + THREAD_SIZE) - 1;
 }
 
 static __always_inline const struct pt_regs *handler_regs(const __u64 *ctx,

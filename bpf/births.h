@@ -71,7 +71,7 @@ static __always_inline void count_refused(const struct call *call, __u32 creator
 static __always_inline void note_birth(const struct call *call, __u32 creator, __u32 fd,
 				       bool is_new_file)
 {
-	struct files_struct *files = task_read(call->task, files);
+	struct files_struct *files = task_walk(call->task, files);
 	struct file *file = file_of(call->task, fd);
 	struct birth_key key = {.address = is_new_file ? (__u64)file : (__u64)files,
 				.fd = is_new_file ? OF_FILE : fd};
@@ -275,7 +275,7 @@ static __always_inline void count_closed(const struct call *call)
 {
 	__u32 fd = first_argument(call);
 	struct file *file = file_of(call->task, fd);
-	struct birth_key key = {.address = (__u64)task_read(call->task, files), .fd = fd};
+	struct birth_key key = {.address = (__u64)task_walk(call->task, files), .fd = fd};
 	const struct birth *birth;
 	struct made *counts;
 	__u64 lived;

@@ -55,7 +55,7 @@ __noinline int list_open_file(__u32 list_number, __u32 slot_number, __u32 fd)
 static __always_inline void describe_close_range(struct slot *list, const struct call *call)
 {
 	__u32 first = call->arg[0], last = call->arg[1], flags = call->arg[2];
-	struct files_struct *files = task_read(call->task, files);
+	struct files_struct *files = task_walk(call->task, files);
 	struct slot *slot;
 
 	if (first > last || flags & ~CLOSE_RANGE_UNSHARE ||

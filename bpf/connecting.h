@@ -47,7 +47,7 @@ static __always_inline void connect_begins(struct sock *sk)
 	decode_arguments(&call);
 	c.sk = key;
 	c.fd = file_of(task, call.arg[0]) == file ? call.arg[0] : -1;
-	c.ppid = task_read(task, real_parent, tgid);
+	c.ppid = task_walk(task, real_parent, tgid);
 	c.owner = owner_of_caller();
 	fill(&c.event, &call);
 	bpf_map_update_elem(&connecting, &key, &c, BPF_ANY);

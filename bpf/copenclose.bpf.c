@@ -55,28 +55,25 @@ static __always_inline struct call call_from_handler(const __u64 *ctx, long ret,
 			     .abi = abi_of(task)};
 }
 
-#define ON_HANDLER(program, name)                                                           \
+#define ON_HANDLER(name, ...)                                                               \
 	SEC("fentry")                                                                       \
-	int enter_##program(__u64 *ctx)                                                     \
+	int enter_##name(__u64 *ctx)                                                        \
 	{                                                                                   \
 		struct call call = call_from_handler(ctx, 0, SYS_##name);                   \
                                                                                             \
 		return called(&call);                                                       \
 	}                                                                                   \
 	SEC("fexit")                                                                        \
-	int exit_##program(__u64 *ctx)                                                      \
+	int exit_##name(__u64 *ctx)                                                         \
 	{                                                                                   \
 		struct call call = call_from_handler(ctx, HANDLER_RESULT(ctx), SYS_##name); \
                                                                                             \
 		return returned(ctx, &call);                                                \
 	}
-#define ON_HANDLERS(name, ...) ON_HANDLER(name, name) ON_HANDLER(name##_32, name)
-
-DEFAULT_SYSCALLS(ON_HANDLERS)
 
 /*
- * The programs for the others share their code, for there are many, and few are ever
- * loaded.
+ * The programs for 32-bit programs and for syscalls that few ask for share their code, for
+ * there are many, and few are ever loaded.
  */
 static __noinline int handler_enters(__u64 *ctx, enum syscall syscall)
 {
@@ -94,7 +91,7 @@ static __noinline int handler_returns(__u64 *ctx, enum syscall syscall)
 	return returned(ctx, &call);
 }
 
-#define ON_OTHER_HANDLER(program, name)                  \
+#define ON_HANDLER_OF_FEW(program, name)                 \
 	SEC("fentry")                                    \
 	int enter_##program(__u64 *ctx)                  \
 	{                                                \
@@ -105,9 +102,12 @@ static __noinline int handler_returns(__u64 *ctx, enum syscall syscall)
 	{                                                \
 		return handler_returns(ctx, SYS_##name); \
 	}
-#define ON_OTHER_HANDLERS(name, ...) ON_OTHER_HANDLER(name, name) ON_OTHER_HANDLER(name##_32, name)
+#define ON_HANDLER_OF_32_BIT(name, ...) ON_HANDLER_OF_FEW(name##_32, name)
+#define ON_HANDLERS_OF_FEW(name, ...) ON_HANDLER_OF_FEW(name, name) ON_HANDLER_OF_32_BIT(name)
 
-OTHER_SYSCALLS(ON_OTHER_HANDLERS)
+DEFAULT_SYSCALLS(ON_HANDLER)
+DEFAULT_SYSCALLS(ON_HANDLER_OF_32_BIT)
+OTHER_SYSCALLS(ON_HANDLERS_OF_FEW)
 
 SEC("fentry")
 int enter_socketcall_32(__u64 *ctx)

@@ -25,7 +25,7 @@ static __always_inline __u32 count_word(struct fdtable *table, __u32 first, __u3
 /* How many fds of this task are open from first to last. */
 __noinline int count_open_files(__u32 first, __u32 last)
 {
-	struct fdtable *table = task_read(current_task(), files, fdt);
+	struct fdtable *table = task_walk(current_task(), files, fdt);
 	__u32 end = kernel_read(table, max_fds) / 64, n = 0;
 	int i;
 
@@ -53,7 +53,7 @@ __noinline int count_open_files(__u32 first, __u32 last)
  */
 static __always_inline void describe_limit(struct details *d, const struct call *call)
 {
-	__u64 limit = task_read(call->task, signal, rlim[RLIMIT_NOFILE].rlim_cur);
+	__u64 limit = task_walk(call->task, signal, rlim[RLIMIT_NOFILE].rlim_cur);
 	__u32 counted = bpf_ksym_exists(bpf_iter_num_new) ? COUNTED_WORDS : COUNTED_UNROLLED;
 
 	if (limit > 0xffffffff)

@@ -11,7 +11,7 @@
 
 static __always_inline struct file *file_of(struct task_struct *task, __u32 fd)
 {
-	struct fdtable *table = task_read(task, files, fdt);
+	struct fdtable *table = task_walk(task, files, fdt);
 	struct file **array, *file = NULL;
 
 	if (fd >= kernel_read(table, max_fds))

@@ -41,7 +41,7 @@ static __always_inline bool id_passes(enum id_kind kind, __u32 value)
  */
 static __always_inline bool in_initial_pid_namespace(struct task_struct *task)
 {
-	return task_read(task, thread_pid, level) == 0;
+	return task_walk(task, thread_pid, level) == 0;
 }
 
 static __always_inline bool comm_passes(struct task_struct *task)

@@ -36,7 +36,7 @@ static __always_inline int follow_command(struct task_struct *task)
 	struct id id = {.kind = ID_PID, .value = task->tgid};
 	__u8 listing = LISTING_ONLY;
 
-	if (shared.tool && task->real_parent->tgid == shared.tool)
+	if (shared.tool && task_walk(task, real_parent, tgid) == shared.tool)
 		bpf_map_update_elem(&ids, &id, &listing, BPF_ANY);
 	return 0;
 }
@@ -46,7 +46,7 @@ static __always_inline int unfollow(struct task_struct *task)
 	struct id id = {.kind = ID_PID, .value = task->tgid};
 
 	/* The last thread; do_exit() has counted it out before. */
-	if (cfg.follow && task->signal->live.counter == 0)
+	if (cfg.follow && task_walk(task, signal, live.counter) == 0)
 		bpf_map_delete_elem(&ids, &id);
 	return 0;
 }

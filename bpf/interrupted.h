@@ -134,7 +134,7 @@ static __always_inline enum delivery delivery_of(int signal, const struct k_siga
 	if (handler == 1 || signal < 1 || signal > 64 ||
 	    SIGNAL_BIT(signal) & (IGNORED_BY_DEFAULT | STOPPED_BY_DEFAULT))
 		return DELIVERY_NOTHING;
-	if (signal != SIGKILL && task_read(task, signal, flags) & SIGNAL_UNKILLABLE)
+	if (signal != SIGKILL && task_walk(task, signal, flags) & SIGNAL_UNKILLABLE)
 		return DELIVERY_NOTHING;
 	return DELIVERY_KILLS;
 }

@@ -47,8 +47,8 @@ static __always_inline bool is_last_reference(struct file *file)
 static __always_inline void describe_lifetime(struct slot *slot, struct task_struct *task, __u32 fd,
 					      struct file *file)
 {
-	__u64 table = (__u64)task_read(task, files);
-	__u64 started = task_read(task, group_leader, start_time);
+	__u64 table = (__u64)task_walk(task, files);
+	__u64 started = task_walk(task, group_leader, start_time);
 	struct lifetime_part *l = &slot->lifetime;
 	__u64 now = bpf_ktime_get_ns(), since = 0;
 	struct origin o = {};
@@ -81,7 +81,7 @@ static __always_inline void describe_lifetime(struct slot *slot, struct task_str
 static __always_inline void forget_birth(struct slot *slot, struct task_struct *task, __u32 fd,
 					 struct file *file)
 {
-	struct birth_key own = {.address = (__u64)task_read(task, files), .fd = fd};
+	struct birth_key own = {.address = (__u64)task_walk(task, files), .fd = fd};
 	struct birth_key of_file = {.address = (__u64)file, .fd = OF_FILE};
 
 	if (slot->lifetime.how != slot->lifetime.file_how)

@@ -25,7 +25,7 @@ __noinline __u64 owner_of_current(void)
 
 	if (!cfg.by_container)
 		return 0;
-	cgroup = task_read(current_task(), cgroups, dfl_cgrp);
+	cgroup = task_walk(current_task(), cgroups, dfl_cgrp);
 	for (int i = 0; i < OWNER_DEPTH; i++) {
 		__u64 id = kernel_read(cgroup, kn, id);
 		__u32 level = kernel_read(cgroup, level);

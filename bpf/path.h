@@ -96,8 +96,8 @@ static __always_inline void describe_path(struct slot *slot, struct task_struct 
 {
 	struct walk walk = {
 		.slot = slot,
-		.root_dentry = task_read(task, fs, root.dentry),
-		.root_mount = task_read(task, fs, root.mnt),
+		.root_dentry = task_walk(task, fs, root.dentry),
+		.root_mount = task_walk(task, fs, root.mnt),
 		.mount = (void *)kernel_read(path, mnt) - bpf_core_field_offset(struct mount, mnt),
 		.dentry = kernel_read(path, dentry),
 		.start = TEXT_MAX,

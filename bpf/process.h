@@ -29,8 +29,8 @@ static __always_inline void describe_args(struct slot *slot, struct task_struct 
 /* What wait(2) will return of the process of the last thread. */
 static __always_inline __u32 wait_status(struct task_struct *task)
 {
-	if (task_read(task, signal, flags) & SIGNAL_GROUP_EXIT)
-		return task_read(task, signal, group_exit_code);
+	if (task_walk(task, signal, flags) & SIGNAL_GROUP_EXIT)
+		return task_walk(task, signal, group_exit_code);
 	return task_read(task, exit_code);
 }
 
@@ -46,7 +46,7 @@ static __always_inline bool describe_event(struct slot *slot, const struct call 
 	struct task_struct *task = call->task;
 	struct file *file;
 
-	take_word(&slot->details, task_read(task, group_leader, start_time));
+	take_word(&slot->details, task_walk(task, group_leader, start_time));
 	if (call->syscall == SYS_exec) {
 		describe_args(slot, task);
 		file = BPF_CORE_READ(task, mm, exe_file);
@@ -111,7 +111,7 @@ static __always_inline int process_executes(void *ctx)
  */
 static __always_inline int process_exits(void *ctx)
 {
-	if (task_read(current_task(), signal, live.counter))
+	if (task_walk(current_task(), signal, live.counter))
 		return 0;
 	return process_event(ctx, SYS_exit, exit_code(wait_status(current_task())));
 }

@@ -128,14 +128,14 @@ __noinline int take_stack(__u64 time, __u64 file, __u32 fd, __u32 creator)
 	abi = abi_of(task);
 	regs = user_regs(task);
 	s->time = time;
-	s->table = (__u64)task_read(task, files);
+	s->table = (__u64)task_walk(task, files);
 	s->file = file;
 	s->pid = maker.pid;
 	s->fd = fd;
 	s->creator = creator;
 	s->is_32_bit = abi == ABI_32;
-	s->start_stack = task_read(task, mm, start_stack);
-	s->start_code = task_read(task, mm, start_code);
+	s->start_stack = task_walk(task, mm, start_stack);
+	s->start_code = task_walk(task, mm, start_code);
 	for (int i = 0; i < REGISTERS_MAX; i++)
 		s->registers[i] = 0;
 	copy_registers(s->registers, regs);

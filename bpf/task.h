@@ -13,10 +13,15 @@
  * kernel lets us: where returns are expensive (retbleed, SRSO), each call of a
  * helper costs more than the rest of what is done for a field.
  *
- * task_read(task, a, b) is task->a->b of the current task, a null pointer on the
- * way giving 0. From 5.11 (3ca1032ab7ab, "bpf: Implement get_current_task_btf and
- * RET_PTR_TO_BTF_ID") these are plain loads; before, each arrow is a
- * bpf_probe_read_kernel().
+ * task_read(task, a) is task->a of the current task, a number, and task_walk(task, a, b)
+ * is task->a->b, or a pointer task->a, a null pointer on the way giving 0. From 5.11
+ * (3ca1032ab7ab, "bpf: Implement get_current_task_btf and RET_PTR_TO_BTF_ID") these are
+ * plain loads; before, each arrow is a bpf_probe_read_kernel().
+ *
+ * A walk does not begin at a pointer that the verifier trusts: from 6.3 on (6fcd486b3a0a,
+ * "bpf: Refactor RCU enforcement in the verifier") it searches all types of the kernel by
+ * name, four times, whenever it sees that a pointer is loaded through such a one. On 6.18
+ * these searches took 200 ms of the 480 that -o wide needed to start.
  */
 #define HAVE_CURRENT_TASK_BTF \
 	bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_current_task_btf)
@@ -35,6 +40,14 @@ static __always_inline struct task_struct *current_task(void)
 				      : BPF_CORE_READ(from, __VA_ARGS__); \
 	})
 
+#define task_walk(task, ...)                                               \
+	({                                                                 \
+		struct task_struct *start = (task);                        \
+		HAVE_CURRENT_TASK_BTF && !bpf_ksym_exists(bpf_rdonly_cast) \
+			? ___arrow(start, __VA_ARGS__)                     \
+			: kernel_read(start, __VA_ARGS__);                 \
+	})
+
 /*
  * kernel_read(p, a, b) is p->a->b of any pointer, in the same way from 6.2 on
  * (a35b9af4ec2c, "bpf: Add a kfunc for generic type cast").
@@ -50,16 +63,19 @@ static __always_inline struct task_struct *current_task(void)
 static __always_inline __u64 cgroup_id_of(struct task_struct *task)
 {
 	if (HAVE_CURRENT_TASK_BTF)
-		return task->cgroups->dfl_cgrp->kn->id;
+		return task_walk(task, cgroups, dfl_cgrp, kn, id);
 	return bpf_get_current_cgroup_id();
 }
 
 /* Like the helper, the gid in the upper half. */
 static __always_inline __u64 uid_gid_of(struct task_struct *task)
 {
-	if (HAVE_CURRENT_TASK_BTF)
-		return task->cred->uid.val | (__u64)task->cred->gid.val << 32;
-	return bpf_get_current_uid_gid();
+	const struct cred *cred;
+
+	if (!HAVE_CURRENT_TASK_BTF)
+		return bpf_get_current_uid_gid();
+	cred = task_walk(task, cred);
+	return cred->uid.val | (__u64)cred->gid.val << 32;
 }
 
 static __always_inline __u64 pid_tgid_of(struct task_struct *task)
@@ -87,18 +103,19 @@ static __always_inline void copy_comm(char *to, struct task_struct *task)
 	if (!HAVE_CURRENT_TASK_BTF)
 		bpf_get_current_comm(to, COMM_LEN);
 	else if (task->flags & PF_IO_WORKER)
-		bpf_probe_read_kernel(to, COMM_LEN, task->group_leader->comm);
+		bpf_probe_read_kernel(to, COMM_LEN, task_walk(task, group_leader)->comm);
 	else
 		copy_words(__u32, to, task->comm, COMM_LEN);
 }
 
 static __always_inline void copy_hostname(char *to, struct task_struct *task)
 {
+	struct uts_namespace *uts = task_walk(task, nsproxy, uts_ns);
+
 	if (HAVE_CURRENT_TASK_BTF)
-		copy_words(__u64, to, task->nsproxy->uts_ns->name.nodename, HOSTNAME_LEN);
+		copy_words(__u64, to, uts->name.nodename, HOSTNAME_LEN);
 	else
-		bpf_probe_read_kernel(to, HOSTNAME_LEN,
-				      BPF_CORE_READ(task, nsproxy, uts_ns, name.nodename));
+		bpf_probe_read_kernel(to, HOSTNAME_LEN, uts->name.nodename);
 }
 
 #endif

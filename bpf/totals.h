@@ -47,15 +47,10 @@ struct {
 
 static const struct total no_total;
 
-/* A thread of the kernel has none. */
+/* NULL for a thread of the kernel. */
 static __always_inline struct file *executable_file(struct task_struct *task)
 {
-	struct mm_struct *mm;
-
-	if (!HAVE_CURRENT_TASK_BTF)
-		return BPF_CORE_READ(task, mm, exe_file);
-	mm = task->mm;
-	return mm ? mm->exe_file : NULL;
+	return task_walk(task, mm, exe_file);
 }
 
 static __always_inline struct executable executable_of(struct file *file)

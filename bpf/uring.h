@@ -455,7 +455,7 @@ static __always_inline bool describe_completed(struct slot *slot, const struct s
 					       const struct call *call, struct io_kiocb *req)
 {
 	/* Fds are in the table of the current task, and paths end at its root. */
-	bool own = (__u64)task_read(call->task, files) == noted->files;
+	bool own = (__u64)task_walk(call->task, files) == noted->files;
 	struct details *d = &slot->details;
 	struct file *file = NULL;
 	enum listing listing;
@@ -606,8 +606,8 @@ static __always_inline void note_submitter(struct submitted *noted, const struct
 	if (!HAVE_CURRENT_TASK_BTF)
 		name_by_process(&noted->event);
 	noted->owner = owner_of_caller();
-	noted->files = (__u64)task_read(call->task, files);
-	noted->ppid = task_read(call->task, real_parent, tgid);
+	noted->files = (__u64)task_walk(call->task, files);
+	noted->ppid = task_walk(call->task, real_parent, tgid);
 }
 
 /*
