@@ -13,26 +13,25 @@ import (
 	"io"
 )
 
-// Object is the compiled copenclose.bpf.c, an ELF file for libbpf. It is kept
+// WriteObject writes the compiled copenclose.bpf.c, an ELF file for libbpf. It is kept
 // compressed, a tenth of its size: the programs for handlers are much alike.
-func Object() ([]byte, error) { return unpack(compressed) }
+func WriteObject(to io.Writer) error { return unpack(to, compressed) }
 
-// DescriptorsObject is the compiled descriptors.bpf.c.
-func DescriptorsObject() ([]byte, error) { return unpack(compressedDescriptors) }
+// WriteDescriptorsObject writes the compiled descriptors.bpf.c.
+func WriteDescriptorsObject(to io.Writer) error { return unpack(to, compressedDescriptors) }
 
-func unpack(compressed []byte) ([]byte, error) {
+func unpack(to io.Writer, compressed []byte) error {
 	r, err := gzip.NewReader(bytes.NewReader(compressed))
-	if err != nil {
-		return nil, fmt.Errorf("unpack the programs: %w", err)
+	if err == nil {
+		_, err = io.Copy(to, r)
 	}
-	object, err := io.ReadAll(r)
 	if err != nil {
-		return nil, fmt.Errorf("unpack the programs: %w", err)
+		return fmt.Errorf("unpack the programs: %w", err)
 	}
-	return object, nil
+	return nil
 }
 
-// The maps in Object.
+// The maps of WriteObject.
 const (
 	RingMap          = "ring"
 	PerfMap          = "perf"

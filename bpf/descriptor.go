@@ -5,7 +5,7 @@ package bpf
 
 import "unsafe"
 
-// The programs in DescriptorsObject: the iterator, and those that note births.
+// The programs of WriteDescriptorsObject: the iterator, and those that note births.
 const (
 	DescriptorsProgram       = "descriptors"
 	BirthSysExitProgram      = "birth_sys_exit"
@@ -15,7 +15,7 @@ const (
 	UsageProgram             = "count_usage" // an iterator that counts, without rows
 )
 
-// The maps in DescriptorsObject, and the variable that says that births are noted.
+// The maps of WriteDescriptorsObject, and the variable that says that births are noted.
 const (
 	BirthsMap      = "births"
 	MadeMap        = "made"

@@ -11,11 +11,11 @@ import (
 )
 
 func TestDescriptorMatchesObject(t *testing.T) {
-	o, err := DescriptorsObject()
-	if err != nil {
+	var o bytes.Buffer
+	if err := WriteDescriptorsObject(&o); err != nil {
 		t.Fatal(err)
 	}
-	spec, err := btf.LoadSpecFromReader(bytes.NewReader(o))
+	spec, err := btf.LoadSpecFromReader(bytes.NewReader(o.Bytes()))
 	if err != nil {
 		t.Fatal(err)
 	}

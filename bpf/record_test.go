@@ -21,11 +21,11 @@ import (
 
 func object(t *testing.T) *bytes.Reader {
 	t.Helper()
-	o, err := Object()
-	if err != nil {
+	var o bytes.Buffer
+	if err := WriteObject(&o); err != nil {
 		t.Fatal(err)
 	}
-	return bytes.NewReader(o)
+	return bytes.NewReader(o.Bytes())
 }
 
 func objectBTF(t *testing.T) *btf.Spec {

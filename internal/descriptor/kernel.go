@@ -47,7 +47,7 @@ type Options struct {
 
 // Open loads the programs, and notes births from when it returns.
 func Open(o Options) (*Kernel, error) {
-	module, err := tracer.OpenModule("descriptors.bpf.o", bpf.DescriptorsObject, o.Verbose)
+	module, err := tracer.OpenModule("descriptors.bpf.o", bpf.WriteDescriptorsObject, o.Verbose)
 	if err != nil {
 		return nil, err
 	}

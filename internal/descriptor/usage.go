@@ -28,7 +28,7 @@ type Meter struct {
 
 // OpenMeter loads the program, which needs Linux 5.8. libbpf's words go to verbose.
 func OpenMeter(verbose *log.Logger) (*Meter, error) {
-	module, err := tracer.OpenModule("descriptors.bpf.o", bpf.DescriptorsObject, verbose)
+	module, err := tracer.OpenModule("descriptors.bpf.o", bpf.WriteDescriptorsObject, verbose)
 	if err != nil {
 		return nil, err
 	}

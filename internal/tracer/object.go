@@ -8,7 +8,6 @@ import (
 	"io"
 	"log"
 	"os"
-	"strings"
 	"time"
 	"unsafe"
 
@@ -41,16 +40,9 @@ type object struct {
 	waiter        *waiter // nil before load
 }
 
-// forwardLibbpfLog writes libbpf's messages to l, and none to the terminal.
-func forwardLibbpfLog(l *log.Logger) {
-	libbpfgo.SetLoggerCbs(libbpfgo.Callbacks{
-		Log: func(_ int, msg string) { l.Print(strings.TrimRight(msg, "\n")) },
-	})
-}
-
 // openObject reads the embedded object.
-func openObject() (*object, error) {
-	module, err := openModule("copenclose.bpf.o", bpf.Object)
+func openObject(l *log.Logger) (*object, error) {
+	module, err := openModule("copenclose.bpf.o", bpf.WriteObject, l)
 	if err != nil {
 		return nil, err
 	}

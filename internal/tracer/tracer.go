@@ -144,7 +144,6 @@ func New(cfg Config) (*Tracer, error) {
 	if cfg.Log == nil {
 		cfg.Log = discard
 	}
-	forwardLibbpfLog(cfg.Log)
 
 	if cfg.Buffer == AutoBuffer {
 		cfg.Buffer = bestBuffer()
@@ -187,7 +186,7 @@ func attach(cfg Config, mode AttachMode) (_ *Tracer, err error) {
 		}
 	}()
 
-	if t.object, err = openObject(); err != nil {
+	if t.object, err = openObject(cfg.Log); err != nil {
 		return nil, err
 	}
 	if err = t.object.configure(cfg, mode); err != nil {
