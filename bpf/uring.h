@@ -203,21 +203,17 @@ static __always_inline enum abi abi_of_ring(struct io_ring_ctx *ring)
 	return BPF_CORE_READ_BITFIELD_PROBED(ring, compat) & 1;
 }
 
+/* A table, so that the verifier does not look at each of them from here on. */
+static const __u8 syscalls_of_requests[256] = {
+	[0 ... 255] = SYS_COUNT, /* what is not shown */
+	[IORING_OP_OPENAT] = SYS_openat,  [IORING_OP_OPENAT2] = SYS_openat2,
+	[IORING_OP_ACCEPT] = SYS_accept4, [IORING_OP_CONNECT] = SYS_connect,
+	[IORING_OP_CLOSE] = SYS_close,
+};
+
 static __always_inline enum syscall syscall_of_request(__u8 opcode)
 {
-	switch (opcode) {
-	case IORING_OP_OPENAT:
-		return SYS_openat;
-	case IORING_OP_OPENAT2:
-		return SYS_openat2;
-	case IORING_OP_ACCEPT:
-		return SYS_accept4;
-	case IORING_OP_CONNECT:
-		return SYS_connect;
-	case IORING_OP_CLOSE:
-		return SYS_close;
-	}
-	return SYS_COUNT;
+	return syscalls_of_requests[opcode];
 }
 
 static __always_inline struct call call_of_request(enum syscall syscall, enum abi abi, long ret)
