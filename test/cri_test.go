@@ -6,10 +6,12 @@ package test
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -121,7 +123,7 @@ func TestPodLogs(t *testing.T) {
 
 // containerd is one with its CRI plugin and images of its own.
 type containerd struct {
-	socket string
+	dir, socket string
 	cri.RuntimeServiceClient
 }
 
@@ -132,8 +134,8 @@ const (
 
 // startContainerd starts Debian's containerd, which comes with docker.io. It
 // gets on where a sandbox is to share the host's network, and no priority that
-// it may not have here is asked for.
-func startContainerd(t *testing.T) *containerd {
+// it may not have here is asked for. It has busybox, and these images of Docker's.
+func startContainerd(t *testing.T, images ...string) *containerd {
 	t.Helper()
 	e := docker(t)
 	e.image(t, "busybox")
@@ -142,7 +144,7 @@ func startContainerd(t *testing.T) *containerd {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &containerd{socket: dir + "/containerd.sock"}
+	c := &containerd{dir: dir, socket: dir + "/containerd.sock"}
 	config := fmt.Sprintf(`version = 2
 root = "%[1]s/root"
 state = "%[1]s/state"
@@ -151,6 +153,9 @@ address = "%[2]s"
 [plugins."io.containerd.grpc.v1.cri"]
 sandbox_image = "%[3]s"
 restrict_oom_score_adj = true
+[plugins."io.containerd.grpc.v1.cri".cni]
+bin_dir = "/usr/lib/cni"
+conf_dir = "%[1]s/cni"
 [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
 runtime_type = "io.containerd.runc.v2"
 [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
@@ -199,7 +204,11 @@ BinaryName = "%[4]s"
 	e.do(t, "commit", "--change", `CMD ["sleep","1000000"]`, base, strings.TrimPrefix(sandboxImage, "docker.io/"))
 	e.do(t, "rm", base)
 	t.Cleanup(func() { e.do(t, "rmi", strings.TrimPrefix(sandboxImage, "docker.io/")) })
-	e.do(t, "save", "--output", dir+"/images.tar", "busybox", strings.TrimPrefix(sandboxImage, "docker.io/"))
+	save := []string{"save", "--output", dir + "/images.tar", "busybox"}
+	for _, image := range append(images, sandboxImage) {
+		save = append(save, strings.TrimPrefix(image, "docker.io/"))
+	}
+	e.do(t, save...)
 	out, err := exec.Command("ctr", "--address", c.socket, "--namespace", "k8s.io", "images", "import", dir+"/images.tar").CombinedOutput()
 	if err != nil {
 		t.Fatalf("ctr images import: %v\n%s", err, out)
@@ -218,15 +227,7 @@ func (c *containerd) pod(t *testing.T) (sandbox, app string) {
 			SecurityContext: &cri.LinuxSandboxSecurityContext{NamespaceOptions: &cri.NamespaceOption{Network: cri.NamespaceMode_NODE}},
 		},
 	}
-	t.Cleanup(func() {
-		// The kubelet would remove these.
-		for dir := podCgroup; dir != "/"; dir = filepath.Dir(dir) {
-			trees, _ := filepath.Glob("/sys/fs/cgroup/*" + dir)
-			for _, tree := range append(trees, "/sys/fs/cgroup"+dir) {
-				_ = os.Remove(tree)
-			}
-		}
-	})
+	t.Cleanup(removePodCgroups) // as the kubelet would
 	ran, err := c.RunPodSandbox(t.Context(), &cri.RunPodSandboxRequest{Config: config})
 	if err != nil {
 		t.Fatal(err)
@@ -258,4 +259,21 @@ func (c *containerd) pod(t *testing.T) (sandbox, app string) {
 		t.Fatal(err)
 	}
 	return ran.PodSandboxId, created.ContainerId
+}
+
+// removePodCgroups removes the cgroups that pods had, of each hierarchy.
+func removePodCgroups() {
+	trees, _ := filepath.Glob("/sys/fs/cgroup/*/kubepods")
+	for _, tree := range append(trees, "/sys/fs/cgroup/kubepods") {
+		var dirs []string
+		_ = filepath.WalkDir(tree, func(path string, entry fs.DirEntry, err error) error {
+			if err == nil && entry.IsDir() {
+				dirs = append(dirs, path)
+			}
+			return nil
+		})
+		for _, dir := range slices.Backward(dirs) { // the innermost first
+			_ = os.Remove(dir)
+		}
+	}
 }
