@@ -7,6 +7,7 @@
 #include "count.h"
 #include "describe.h"
 #include "fdtable.h"
+#include "implied.h"
 #include "lifetime.h"
 #include "slots.h"
 
@@ -48,19 +49,25 @@ __noinline int list_open_file(__u32 list_number, __u32 slot_number, __u32 fd)
 }
 
 /*
- * The files that a close_range is going to close, unless it cannot: what follows is
- * what the kernel checks first. Where it must copy a table that is shared it may fail
- * for want of memory, and nothing is recorded then.
+ * Whether a close_range is going to close what is open there: what follows is what the
+ * kernel checks first. Where it must copy a table that is shared it may fail for want of
+ * memory, and closes nothing of the one that there was.
  */
-static __always_inline void describe_close_range(struct slot *list, const struct call *call)
+static __always_inline bool closes_range(const struct call *call)
 {
 	__u32 first = call->arg[0], last = call->arg[1], flags = call->arg[2];
 	struct files_struct *files = task_walk(call->task, files);
+
+	return call->syscall == SYS_close_range && first <= last &&
+	       !(flags & ~CLOSE_RANGE_UNSHARE) && !(flags && kernel_read(files, count.counter) > 1);
+}
+
+/* The files that a close_range is going to close. */
+static __always_inline void describe_close_range(struct slot *list, const struct call *call)
+{
+	__u32 first = call->arg[0], last = call->arg[1];
 	struct slot *slot;
 
-	if (first > last || flags & ~CLOSE_RANGE_UNSHARE ||
-	    (flags && kernel_read(files, count.counter) > 1))
-		return;
 	list->details.num_closed = count_open_files(first, last);
 	slot = list->details.num_closed ? take_slot() : NULL;
 	if (!slot)
@@ -90,7 +97,7 @@ static __always_inline void note_lifetime(struct slot *slot, const struct call *
 		forget_birth(slot, call->task, fd, file);
 }
 
-static __always_inline void note_closing(struct call *call, __u32 tid)
+static __always_inline void note_closing(void *ctx, struct call *call, __u32 tid)
 {
 	struct file *file = NULL;
 	struct slot *slot;
@@ -104,6 +111,8 @@ static __always_inline void note_closing(struct call *call, __u32 tid)
 		file = closed_file(call);
 	if (is_in(call, cfg.only_closes) && !file)
 		return;
+	if (cfg.all_closes && result_passes(0) && closes_range(call))
+		send_implied(ctx, call->arg[0], call->arg[1], CLOSED_BY_RANGE);
 	slot = take_closing_slot(call, tid);
 	if (!slot) {
 		if (is_in(call, cfg.only_closes))
@@ -114,7 +123,7 @@ static __always_inline void note_closing(struct call *call, __u32 tid)
 		describe_file(slot, file);
 		if (cfg.want_lifetime)
 			note_lifetime(slot, call, file);
-	} else if (call->syscall == SYS_close_range)
+	} else if (closes_range(call))
 		describe_close_range(slot, call);
 }
 

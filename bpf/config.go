@@ -53,7 +53,7 @@ type Config struct {
 	CompleteArguments uint8
 	RefuseArguments   uint8
 	WantLifetime      bool // of what is closed, from BirthsMap
-	_                 [1]uint8
+	AllCloses         bool // also those that no call is for
 }
 
 // ConfigVariable is the variable in Object that a Config is written to.

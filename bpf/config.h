@@ -59,7 +59,7 @@ struct config {
 	__u8 complete_arguments;
 	__u8 refuse_arguments;
 	bool want_lifetime; /* of what is closed, see lifetime.h */
-	__u8 reserved[1];
+	bool all_closes;    /* also those that no call is for, see implied.h */
 };
 
 const volatile struct config cfg;

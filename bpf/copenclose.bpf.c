@@ -11,6 +11,7 @@
 #include "cgroups.h"
 #include "connecting.h"
 #include "follow.h"
+#include "implied.h"
 #include "process.h"
 #include "trace.h"
 #include "uring.h"
@@ -31,6 +32,7 @@ const enum listing listing_in_btf SEC(".rodata");
 const enum kind kind_in_btf SEC(".rodata");
 const enum flag flag_in_btf SEC(".rodata");
 const enum part part_in_btf SEC(".rodata");
+const enum closer closer_in_btf SEC(".rodata");
 const enum verdict verdict_in_btf SEC(".rodata");
 const struct lifetime_part *const lifetime_in_btf SEC(".rodata");
 const struct total *const total_in_btf SEC(".rodata");
@@ -61,7 +63,7 @@ static __always_inline struct call call_from_handler(const __u64 *ctx, long ret,
 	{                                                                                   \
 		struct call call = call_from_handler(ctx, 0, SYS_##name);                   \
                                                                                             \
-		return called(&call);                                                       \
+		return called(ctx, &call);                                                  \
 	}                                                                                   \
 	SEC("fexit")                                                                        \
 	int exit_##name(__u64 *ctx)                                                         \
@@ -80,7 +82,7 @@ static __noinline int handler_enters(__u64 *ctx, enum syscall syscall)
 	struct call call = call_from_handler(ctx, 0, syscall);
 
 	barrier_var(call.syscall);
-	return called(&call);
+	return called(ctx, &call);
 }
 
 static __noinline int handler_returns(__u64 *ctx, enum syscall syscall)
@@ -115,7 +117,7 @@ int enter_socketcall_32(__u64 *ctx)
 	struct call call = call_from_handler(ctx, 0, SYS_COUNT);
 
 	resolve_socketcall(&call);
-	return called(&call);
+	return called(ctx, &call);
 }
 
 SEC("fexit")
@@ -146,7 +148,7 @@ int handlers_enter(struct pt_regs *ctx)
 {
 	struct call call = call_from_probe(ctx, 0);
 
-	return called(&call);
+	return called(ctx, &call);
 }
 
 SEC("kretprobe.multi")
@@ -161,11 +163,11 @@ int handlers_return(struct pt_regs *ctx)
  * tracepoint and perf: every syscall of the machine comes here, so what is not traced
  * must leave at once.
  */
-static __always_inline int syscall_enters(const struct pt_regs *regs)
+static __always_inline int syscall_enters(void *ctx, const struct pt_regs *regs)
 {
 	struct call call;
 
-	return call_from_registers(&call, regs, 0) ? called(&call) : 0;
+	return call_from_registers(&call, regs, 0) ? called(ctx, &call) : 0;
 }
 
 static __always_inline int syscall_exits(void *ctx, const struct pt_regs *regs, long ret)
@@ -180,7 +182,7 @@ static __always_inline int syscall_exits(void *ctx, const struct pt_regs *regs, 
 SEC("tp_btf/sys_enter")
 int BPF_PROG(sys_enter, const struct pt_regs *regs)
 {
-	return syscall_enters(regs);
+	return syscall_enters(ctx, regs);
 }
 
 SEC("tp_btf/sys_exit")
@@ -193,7 +195,7 @@ int BPF_PROG(sys_exit, const struct pt_regs *regs, long ret)
 SEC("tracepoint")
 int perf_sys_enter(struct trace_event_raw_sys_enter *ctx)
 {
-	return syscall_enters(user_regs(current_task()));
+	return syscall_enters(ctx, user_regs(current_task()));
 }
 
 SEC("tracepoint")
@@ -238,6 +240,44 @@ int BPF_PROG(sched_process_exit, struct task_struct *task)
 	end_interrupted_calls(ctx, task);
 	process_exits(ctx);
 	return unfollow(task);
+}
+
+/*
+ * What a process has open when it ends. A program by itself, which another one on the same
+ * tracepoint does not have to wait for where it is preempted.
+ */
+SEC("tp_btf/sched_process_exit")
+int BPF_PROG(exit_closes, struct task_struct *task)
+{
+	return closes_by_exit(ctx);
+}
+
+SEC("tracepoint")
+int perf_exit_closes(void *ctx)
+{
+	return closes_by_exit(ctx);
+}
+
+/*
+ * What an exec closes: sched_process_exec comes after that, sched_prepare_exec before, but
+ * there is none until 6.10, and do_close_on_exec() is the function that does it.
+ */
+SEC("tp_btf/sched_prepare_exec")
+int BPF_PROG(exec_closes, struct task_struct *task)
+{
+	return closes_by_exec(ctx);
+}
+
+SEC("tracepoint")
+int perf_exec_closes(void *ctx)
+{
+	return closes_by_exec(ctx);
+}
+
+SEC("fentry/do_close_on_exec")
+int fentry_exec_closes(void *ctx)
+{
+	return closes_by_exec(ctx);
 }
 
 /* The tool names the tracepoint that this kernel has, see uring.h. */

@@ -12,13 +12,14 @@
  * preempted since 5.12 (ca06f55b9002, "bpf: Add per-program recursion prevention
  * mechanism"), so the addition is atomic.
  */
-#define count(counter)                                                      \
+#define count_many(counter, n)                                              \
 	({                                                                  \
 		__u32 zero = 0;                                             \
 		struct counters *c = bpf_map_lookup_elem(&counters, &zero); \
 		if (c)                                                      \
-			__sync_fetch_and_add(&c->counter, 1);               \
+			__sync_fetch_and_add(&c->counter, n);               \
 	})
+#define count(counter) count_many(counter, 1)
 
 /* NULL where they are not counted by owner. */
 static __always_inline struct cgroup_counts *counts_of(__u64 owner)
@@ -39,13 +40,18 @@ static __always_inline struct cgroup_counts *counts_of(__u64 owner)
 }
 
 /* Functions of their own, for they are seldom called and from many places. */
-static __noinline void count_lost(__u64 owner)
+static __noinline void count_many_lost(__u64 owner, __u32 n)
 {
 	struct cgroup_counts *c = counts_of(owner);
 
-	count(lost);
+	count_many(lost, n);
 	if (c)
-		__sync_fetch_and_add(&c->lost, 1);
+		__sync_fetch_and_add(&c->lost, n);
+}
+
+static __always_inline void count_lost(__u64 owner)
+{
+	count_many_lost(owner, 1);
 }
 
 static __noinline void count_limited(__u64 owner)

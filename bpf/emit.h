@@ -98,21 +98,27 @@ static __always_inline void send_event(void *ctx, const struct call *call)
 	}
 }
 
+/* The first bytes of a slot; who waits for a record is not woken yet. */
+static __always_inline long output_slot(void *ctx, struct slot *slot, __u32 size)
+{
+	if (cfg.use_ring_buffer)
+		return bpf_ringbuf_output(&ring, slot, size, BPF_RB_NO_WAKEUP);
+	return bpf_perf_event_output(ctx, &perf, BPF_F_CURRENT_CPU, slot, size);
+}
+
 static __always_inline long send_slot(void *ctx, struct slot *slot, bool with_details)
 {
 	__u32 size = sizeof(struct event);
+	long err;
 
 	if (with_details) {
 		slot->event.flags |= FLAG_DETAILS;
 		size += put_parts(slot);
 	}
-	if (cfg.use_ring_buffer) {
-		long err = bpf_ringbuf_output(&ring, slot, size, BPF_RB_NO_WAKEUP);
-
+	err = output_slot(ctx, slot, size);
+	if (cfg.use_ring_buffer)
 		ring_doorbell();
-		return err;
-	}
-	return bpf_perf_event_output(ctx, &perf, BPF_F_CURRENT_CPU, slot, size);
+	return err;
 }
 
 #endif

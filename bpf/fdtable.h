@@ -10,7 +10,9 @@
 #define COUNTED_WORDS 16384 /* of 64 fds, as far as open ones are counted */
 #define COUNTED_UNROLLED 64 /* before 6.4, see path.h */
 
-static __always_inline __u32 count_word(struct fdtable *table, __u32 first, __u32 last, __u32 at)
+/* Word at of the bits of open fds, those from first to last. */
+static __always_inline unsigned long open_word(struct fdtable *table, __u32 first, __u32 last,
+					       __u32 at)
 {
 	unsigned long *words = kernel_read(table, open_fds), word = 0;
 
@@ -19,7 +21,7 @@ static __always_inline __u32 count_word(struct fdtable *table, __u32 first, __u3
 		word &= ~0UL << (first & 63);
 	if (at == last / 64)
 		word &= ~0UL >> (63 - (last & 63));
-	return __builtin_popcountl(word);
+	return word;
 }
 
 /* How many fds of this task are open from first to last. */
@@ -35,12 +37,12 @@ __noinline int count_open_files(__u32 first, __u32 last)
 		bpf_for (i, 0, COUNTED_WORDS) {
 			if (first / 64 + i >= end)
 				break;
-			n += count_word(table, first, last, first / 64 + i);
+			n += __builtin_popcountl(open_word(table, first, last, first / 64 + i));
 		}
 		return n;
 	}
 	for (i = 0; i < COUNTED_UNROLLED && first / 64 + i < end; i++)
-		n += count_word(table, first, last, first / 64 + i);
+		n += __builtin_popcountl(open_word(table, first, last, first / 64 + i));
 	return n;
 }
 

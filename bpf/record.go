@@ -91,6 +91,17 @@ const (
 	ArgsCut                       // the arguments of a program are not all there
 )
 
+// Closer is enum closer of record.h: what closed a file, of a row that is no call's.
+type Closer uint8
+
+// The values of enum closer.
+const (
+	ClosedByCall  Closer = iota // the one that the row is of
+	ClosedByExit                //
+	ClosedByExec                // because of FD_CLOEXEC
+	ClosedByRange               // one of those that a close_range closed
+)
+
 // Parts is a set of the bits of enum part of record.h: what follows Details.
 type Parts uint8
 
@@ -113,13 +124,13 @@ type Details struct {
 	LastFD    uint32 // of close_range(2); see also Record.Limit
 	Flags     uint32 // of the call
 	Mode      uint32 // or another number, see ArgValue
-	NumClosed uint32 // files that a close_range closed; see also Record.Limit
+	NumClosed uint32 // files that a close_range closed; with By and an FD of -1, files that have no record each; see also Record.Limit
 	FileMode  uint16 // st_mode of the target
 	givenLen  uint16
 	Target    Target
 	Remarks   Remark
 	Parts     Parts
-	_         uint8
+	By        Closer
 	SlotAfter uint32 // 1 + a direct descriptor of io_uring; see Record.Slot
 	textLen   uint32
 }
@@ -311,7 +322,8 @@ func (r *Record) Name() []byte {
 	return r.text[r.Details.givenLen:]
 }
 
-// HasClosed reports whether Closed has files, which only a close_range closes.
+// HasClosed reports whether files were closed that Details.NumClosed counts. Closed has
+// those of a close_range.
 func (r *Record) HasClosed() bool {
 	return r.Details != nil && r.Details.NumClosed > 0 && r.Ret != noMoreFDs
 }
@@ -433,7 +445,7 @@ func (r *Record) FD() (fd int32, ok bool) {
 	s := &Syscalls[r.Syscall]
 	if r.Details != nil && slices.Contains(s.Arguments[:], ArgFD) {
 		_, direct := r.Slot()
-		return r.Details.FD, !direct || r.Details.FD >= 0
+		return r.Details.FD, !direct && r.Details.By == ClosedByCall || r.Details.FD >= 0
 	}
 	fd = r.NewFD()
 	return fd, fd >= 0

@@ -77,6 +77,14 @@ enum remark {
 	REMARK_ARGS_CUT = 32,  /* the arguments of a program are not all there */
 };
 
+/* What closed a file, of a row that is no call's; details.by. */
+enum closer {
+	CLOSED_BY_CALL, /* the one that the row is of */
+	CLOSED_BY_EXIT,
+	CLOSED_BY_EXEC, /* because of FD_CLOEXEC */
+	CLOSED_BY_RANGE,
+};
+
 /* Bits of details.parts. */
 enum part {
 	PART_SOCKET = 1,   /* struct socket_part */
@@ -101,13 +109,14 @@ struct details {
 	__u32 last_fd;	  /* close_range; of EMFILE, how many fds the process may have */
 	__u32 flags;	  /* of the call; of an exit the status that wait(2) returns */
 	__u32 mode;	  /* or another number */
-	__u32 num_closed; /* files that a close_range closed; of EMFILE, fds that are open */
+	__u32 num_closed; /* files that a close_range closed; with by and an fd of -1, files that
+			     have no record each; of EMFILE, fds that are open */
 	__u16 file_mode;  /* st_mode of the target */
 	__u16 given_len;  /* bytes of text that are the path as given */
 	__u8 target;	  /* enum target */
 	__u8 remarks;	  /* enum remark */
 	__u8 parts;	  /* enum part */
-	__u8 reserved;
+	__u8 by;	  /* enum closer */
 	__u32 slot_after; /* 1 + a direct descriptor of io_uring, 0 if there is none */
 	/* Right before the text: together they are a key of struct bpf_lpm_trie_key. */
 	__u32 text_len; /* bytes of text that follow, in all */

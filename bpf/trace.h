@@ -169,7 +169,7 @@ static __always_inline int returned(void *ctx, struct call *call)
 }
 
 /* Notes what is gone or unknown when the call returns. */
-static __always_inline int called(struct call *call)
+static __always_inline int called(void *ctx, struct call *call)
 {
 	__u64 pid_tgid, time;
 	__u32 tid, tool;
@@ -182,7 +182,7 @@ static __always_inline int called(struct call *call)
 	if (!tool || pid_tgid >> 32 == tool || !caller_passes(call->task, pid_tgid))
 		return 0;
 	if (USES_SLOTS && closes(call)) {
-		note_closing(call, tid);
+		note_closing(ctx, call, tid);
 	} else if (cfg.want_latency) {
 		time = bpf_ktime_get_ns();
 		bpf_map_update_elem(&entered, &tid, &time, BPF_ANY);

@@ -110,6 +110,15 @@ func TestMakes(t *testing.T) {
 	})
 }
 
+var ends = subject{"ends", true, 250}
+
+// Closes that no call is for are shown for who asks, each once.
+func TestAllCloses(t *testing.T) {
+	everyWay(t, func(t *testing.T, options ...string) {
+		performAll(t, []subject{ends}, append(options, "--all-closes"))
+	})
+}
+
 // The same from the other kind of buffer, of one subject.
 func TestDetails(t *testing.T) {
 	way, err := autoWay()
@@ -323,16 +332,23 @@ func TestFilteredPrograms(t *testing.T) {
 				func(e event, dir string) bool {
 					return strings.HasPrefix(e.text("path"), dir) || strings.HasPrefix(e.text("file"), dir)
 				}},
+			{"ends", func(dir string) []string { return []string{"--all-closes", "--path", dir} },
+				func(e event, _ string) bool {
+					return strings.HasPrefix(e.text("path"), os.TempDir()) || e.text("by") != "" && e["closed_count"] != nil
+				}},
+			{"ends", func(string) []string { return []string{"--all-closes", "--failed"} },
+				func(e event, _ string) bool { return e.text("error") != "" }},
 		} {
 			for _, program := range []string{trigger64, trigger32} {
-				i := slices.IndexFunc(subjects, func(s subject) bool { return s.name == c.subject })
+				all := append(slices.Clone(subjects), ends)
+				i := slices.IndexFunc(all, func(s subject) bool { return s.name == c.subject })
 				// The folder is not known before, but where it is.
 				filter := c.filter(os.TempDir())
 				t.Run(filepath.Base(program)+" "+strings.Join(filter, " "), func(t *testing.T) {
 					var err error
 					for attempt := 1; attempt <= attempts; attempt++ {
 						r := start(t, slices.Concat(options, []string{"-o", "json", "--latency"}, filter)...)
-						p := perform(t, program, subjects[i])
+						p := perform(t, program, all[i])
 						res := r.stop()
 						want := slices.DeleteFunc(slices.Clone(p.did), func(e event) bool { return !c.want(e, p.dir) })
 						if err = compareSaid(ofThose(res.events, p.did), want); err == nil || res.missed == 0 {

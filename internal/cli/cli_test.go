@@ -52,6 +52,7 @@ func (s *stub) attach(cfg tracer.Config) (kernel, error) {
 func (s *stub) Start() error                                { return s.startErr }
 func (s *stub) AttachMode() tracer.AttachMode               { return tracer.Fentry }
 func (s *stub) Misses() string                              { return s.misses }
+func (s *stub) HidesExecCloses() bool                       { return s.cfg.AllCloses }
 func (s *stub) Buffer() tracer.BufferKind                   { return tracer.Ring }
 func (s *stub) Syscalls() []bpf.Syscall                     { return bpf.Syscalls[:2] }
 func (s *stub) WakeOn(int)                                  {}

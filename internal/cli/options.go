@@ -121,6 +121,7 @@ type Look struct {
 	FullPath  bool
 	Latency   bool
 	Lifetime  bool
+	AllCloses bool
 	Columns   option.List
 	Time      *option.Choice
 	Precision *option.Choice
@@ -139,6 +140,7 @@ func (l *Look) Flags() []cli.Flag {
 		look.value(&l.Columns, "columns", "", "`LIST`: columns to show, or changes like +latency,-gid (--columns help lists them)"),
 		look.toggle(&l.Latency, "latency", "", "show how long calls took"),
 		look.toggle(&l.Lifetime, "lifetime", "", "of what is closed: how long it was open, who opened it, and whether that was the last reference"),
+		look.toggle(&l.AllCloses, "all-closes", "", "also closes that no call is for: by exit, by exec, and each of a close_range"),
 		look.toggle(&l.FullPath, "full-path", "", "in tables, of opens show the absolute path of the file, not the path as given; JSON has both"),
 		look.value(l.Time, "time", "", "`STYLE`: utc, local, clock (time of day), unix or delta (to the event before)"),
 		look.value(l.Precision, "timestamp-precision", "", "`UNIT`: last digit of times: s, ms, us or ns"),
@@ -240,6 +242,12 @@ func (o *Options) resolve(needs stream.Needs) (r request, err error) {
 			return r, usagef("--%s is for -o wide and -o json, or a column that shows it", name)
 		}
 	}
+	if o.Look.AllCloses && !needs.Details {
+		return r, usagef("--all-closes is for -o wide and -o json, or a column that shows it")
+	}
+	if o.Look.AllCloses && !slices.Contains(o.Select.Syscalls.Names(), "close") {
+		return r, usagef("--all-closes shows closes, which --syscall leaves out")
+	}
 	byContainer := o.Look.Rate.PerSecond > 0 || o.Look.LossBy.Word == lossByContainer || o.Kernel.SummaryFile != ""
 	names := needs.Containers || o.Select.choosesContainers() || byContainer
 	r.tracer = tracer.Config{
@@ -252,6 +260,7 @@ func (o *Options) resolve(needs stream.Needs) (r request, err error) {
 		Details:     needs.Details,
 		Latency:     needs.Latency,
 		Lifetime:    needs.Lifetime,
+		AllCloses:   o.Look.AllCloses,
 		File:        needs.File || o.Look.FullPath,
 		Cgroups:     names || o.Select.IgnoreHost,
 		Filter:      o.Select.filter(),

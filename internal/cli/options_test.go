@@ -66,6 +66,8 @@ func TestConflicts(t *testing.T) {
 		"-p 1 --follow -- true":           "--pid and a command exclude each other",
 		"--latency --columns pid":         "--latency" + needsDetails,
 		"--full-path":                     "--full-path" + needsDetails,
+		"--all-closes --path /etc":        "--all-closes" + needsDetails,
+		"-o wide --all-closes -s open":    "--all-closes shows closes, which --syscall leaves out",
 		"--full-path --columns pid,comm":  "--full-path" + needsDetails,
 		"-C --latency --full-path -I":     "--full-path" + needsDetails,
 		"--no-runtime --runtime-socket x": "--no-runtime and --runtime-socket exclude each other",
@@ -104,11 +106,12 @@ func TestResolve(t *testing.T) {
 	}
 	wide := with(func(c *tracer.Config) { c.Details, c.Cgroups = true, true })
 	for args, want := range map[string]tracer.Config{
-		"":          plain,
-		"-C":        with(func(c *tracer.Config) { c.Hostname = false }),
-		"--count 1": plain,
-		"-o wide":   wide,
-		"-o json":   with(func(c *tracer.Config) { c.Details, c.Cgroups, c.File = true, true, true }),
+		"":                     plain,
+		"-C":                   with(func(c *tracer.Config) { c.Hostname = false }),
+		"--count 1":            plain,
+		"-o wide":              wide,
+		"-o wide --all-closes": with(func(c *tracer.Config) { c.Details, c.Cgroups, c.AllCloses = true, true, true }),
+		"-o json":              with(func(c *tracer.Config) { c.Details, c.Cgroups, c.File = true, true, true }),
 		"-o json --latency --full-path": with(func(c *tracer.Config) {
 			c.Details, c.Cgroups, c.File, c.Latency = true, true, true, true
 		}),

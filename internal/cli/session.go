@@ -35,6 +35,7 @@ type kernel interface {
 	Start() error
 	AttachMode() tracer.AttachMode
 	Misses() string
+	HidesExecCloses() bool
 	Buffer() tracer.BufferKind
 	Syscalls() []bpf.Syscall
 	Dropped() (map[uint64]stream.Dropped, error)
@@ -223,6 +224,9 @@ func (s *session) start() error {
 	}
 	if why := s.kernel.Misses(); why != "" {
 		s.remark.Printf("calls can be missed with --attach %s, because this kernel can preempt its own code: %s", s.kernel.AttachMode(), why)
+	}
+	if s.kernel.HidesExecCloses() {
+		s.remark.Print("what an exec closes is not shown: that needs fentry or kernel 6.10")
 	}
 	if s.chosen != nil {
 		s.chosen.remark(s.remark, s.options.Kernel.Runtimes.None)

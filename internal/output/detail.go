@@ -77,6 +77,9 @@ func (s *detailStyle) appendWords(b []byte, r *bpf.Record, spaces bool) []byte {
 	if bpf.Syscalls[r.Syscall].Event {
 		return s.appendEvent(b, r, spaces)
 	}
+	if d.By != bpf.ClosedByCall {
+		return s.appendImplied(b, r, spaces)
+	}
 	if !saysMore[r.Syscall] {
 		b = s.appendTarget(b, r, spaces)
 	} else {
@@ -95,6 +98,16 @@ func (s *detailStyle) appendWords(b []byte, r *bpf.Record, spaces bool) []byte {
 		b = appendDuration(append(b, " after "...), d.Latency)
 	}
 	return appendVia(appendLimit(b, r), r)
+}
+
+// appendImplied appends what was closed, or how many more files were, and by what.
+func (s *detailStyle) appendImplied(b []byte, r *bpf.Record, spaces bool) []byte {
+	if r.HasClosed() {
+		b = append(strconv.AppendUint(b, uint64(r.Details.NumClosed), 10), " more"...)
+	} else {
+		b = s.appendTarget(b, r, spaces)
+	}
+	return append(append(append(b, " (by "...), closers[r.Details.By]...), ')')
 }
 
 // appendVia appends that the call was no syscall, the direct descriptor that it was about,

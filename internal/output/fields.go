@@ -89,6 +89,17 @@ var callFields = []Field{
 		}},
 }
 
+// closers are the names of what closes files where no call is for them.
+var closers = [1 << 8]string{bpf.ClosedByExit: "exit", bpf.ClosedByExec: "exec", bpf.ClosedByRange: "close_range"}
+
+// closedBy returns what closed the file that a row is of, "" where that was close(2).
+func closedBy(r *bpf.Record) string {
+	if r.Details.Remarks&bpf.Replaced != 0 {
+		return bpf.Syscalls[r.Syscall].Name
+	}
+	return closers[r.Details.By]
+}
+
 // opens reports whether a syscall opens a file by its path.
 func opens(s bpf.Syscall) bool { return s.Has(bpf.ArgPath) }
 
@@ -381,6 +392,9 @@ func anonymousName(r *bpf.Record) []byte {
 }
 
 var outcomeFields = []Field{
+	{Name: "by", About: "what closed it, where that was no close(2): exit, exec, close_range, dup2 or dup3", Kind: Symbol, width: 11,
+		needs: needsDetails, facets: ofCall, calls: closes,
+		value: func(e *stream.Event, _ []byte) Value { return symbol(closedBy(e.Record)) }},
 	{Name: "closed", About: "what a close_range closed, as far as it is known: of each the fd, and what it was as for a close", Kind: Files, width: 6, right: true,
 		needs: needsDetails, facets: ofCall, calls: closesRange,
 		when: condition{all: hasClosed},
@@ -390,8 +404,8 @@ var outcomeFields = []Field{
 			}
 			return Value{}
 		}},
-	{Name: "closed_count", About: "how many files a close_range closed", Kind: Unsigned, width: 12, right: true,
-		needs: needsDetails, facets: ofCall, calls: closesRange,
+	{Name: "closed_count", About: "how many files a close_range closed; of a close with by, how many more were closed than have rows", Kind: Unsigned, width: 12, right: true,
+		needs: needsDetails, facets: ofCall, calls: closes,
 		when:  condition{all: hasClosed},
 		value: func(e *stream.Event, _ []byte) Value { return unsigned(e.Details.NumClosed) }},
 	{Name: "open_fds", About: "how many fds the process had when the call failed with EMFILE", Kind: Unsigned, width: 8, right: true,

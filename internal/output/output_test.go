@@ -197,6 +197,12 @@ var records = []*bpf.Record{
 	}),
 	sent("dup3", "x", "h", bpf.Draft{Event: bpf.Event{Ret: 2}, Details: &bpf.Details{FD: 2, Other: 7, Target: bpf.TargetPipe, Flags: 0o2000000, Remarks: bpf.Replaced}}),
 
+	// Closes that no call is for.
+	sent("close", "x", "h", bpf.Draft{Details: &bpf.Details{FD: 3, By: bpf.ClosedByExit, Target: bpf.TargetFile, FileMode: 0o100644}, Name: []byte("/tmp/" + hostile)}),
+	sent("close", "x", "h", bpf.Draft{Details: &bpf.Details{FD: 4, By: bpf.ClosedByExec, Target: bpf.TargetPipe}}),
+	sent("close", "x", "h", bpf.Draft{Details: &bpf.Details{FD: 5, By: bpf.ClosedByRange, Target: bpf.TargetAnonymous}, Name: []byte("[eventfd]")}),
+	sent("close", "x", "h", bpf.Draft{Details: &bpf.Details{FD: -1, By: bpf.ClosedByExit, NumClosed: 99872}}),
+
 	// Calls that make descriptors, and those that do not.
 	sent("dup2", "x", "h", bpf.Draft{Event: bpf.Event{Ret: 9}, Details: &bpf.Details{FD: 9, Other: 7, Target: bpf.TargetPipe}}),
 	sent("dup2", "x", "h", bpf.Draft{Event: bpf.Event{Ret: -9}, Details: &bpf.Details{FD: 9, Other: -1}}),

@@ -54,6 +54,8 @@ func (s *strace) event(b []byte, e *stream.Event) []byte {
 		return append(b, " +++\n"...)
 	}
 	switch s := bpf.Syscalls[e.Syscall]; {
+	case e.Details.By != bpf.ClosedByCall:
+		return appendImplied(b, e.Record)
 	case executes(s):
 		return appendExec(b, e.Record)
 	case exits(s):
@@ -70,6 +72,17 @@ func (s *strace) event(b []byte, e *stream.Event) []byte {
 		b = append(appendFraction(b, int64(e.Details.Latency%uint64(time.Second)), Microseconds.digits()), '>')
 	}
 	return append(b, '\n')
+}
+
+// appendImplied appends what was closed by no call, as a line that readers skip.
+func appendImplied(b []byte, r *bpf.Record) []byte {
+	b = append(b, "+++ closed "...)
+	if r.HasClosed() {
+		b = append(strconv.AppendUint(b, uint64(r.Details.NumClosed), 10), " more"...)
+	} else {
+		b = appendTargetOf(strconv.AppendInt(b, int64(r.Details.FD), 10), r)
+	}
+	return append(append(append(b, " by "...), closers[r.Details.By]...), " +++\n"...)
 }
 
 // appendWho appends the thread and the time when the call began, or for people the

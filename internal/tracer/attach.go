@@ -56,10 +56,17 @@ func (o *object) attachProgram(program *libbpfgo.BPFProg) error {
 		fd, err = AttachToEvent(program, "raw_syscalls/sys_exit")
 	case bpf.PerfSysEnterProgram:
 		fd, err = AttachToEvent(program, "raw_syscalls/sys_enter")
+	case bpf.PerfExitClosesProgram:
+		fd, err = AttachToEvent(program, "sched/sched_process_exit")
+	case bpf.PerfExecClosesProgram:
+		fd, err = AttachToEvent(program, "sched/"+prepareExec)
 	default:
 		link, err := program.AttachGeneric()
 		if err == nil {
 			o.links = append(o.links, link)
+		} else if program.Name() == bpf.FentryExecClosesProgram {
+			// As on arm64 before 6.4, which has no fentry.
+			o.hidesExecCloses, err = true, nil
 		}
 		return err
 	}

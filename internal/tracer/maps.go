@@ -53,6 +53,7 @@ func (o *object) chooseMaps(cfg Config) error {
 		{bpf.NamedRequestsMap, o.uring.traced, 0},
 		{bpf.RequestPlacesMap, o.uring.traced, 0},
 		{bpf.FreePlacesMap, o.uring.traced, 0},
+		{bpf.EndedTablesMap, cfg.AllCloses, 0},
 	} {
 		bpfMap, err := o.module.GetMap(m.name)
 		if err == nil && !m.wanted {

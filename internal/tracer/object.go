@@ -34,6 +34,8 @@ type object struct {
 	verdicts   verdicts
 	totals     totalsLayout // where calls are counted
 	uring      uring
+	// hidesExecCloses: see Tracer.HidesExecCloses.
+	hidesExecCloses bool
 	// countsDropped says that what is dropped is counted by container.
 	countsDropped bool
 	mappings      [][]byte
@@ -67,6 +69,7 @@ func (o *object) configure(cfg Config, mode AttachMode) error {
 		WantLatency:   cfg.Latency,
 		WantFile:      cfg.File,
 		WantLifetime:  cfg.Lifetime,
+		AllCloses:     cfg.AllCloses,
 		UseRingBuffer: cfg.Buffer == Ring,
 		ByContainer:   cfg.ByContainer,
 

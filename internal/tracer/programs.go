@@ -32,6 +32,8 @@ func (o *object) choosePrograms(cfg Config, mode AttachMode) error {
 	}
 	atEntry := cfg.Latency || cfg.usesSlots() && slices.ContainsFunc(o.traced(), func(s bpf.Syscall) bool { return s.Closes })
 	return errors.Join(
+		// Before what shows that the process ends.
+		o.chooseImplied(cfg, mode),
 		o.chooseProgram(bpf.HandlersReturnProgram, mode == Kprobe),
 		o.chooseProgram(bpf.HandlersEnterProgram, mode == Kprobe && atEntry),
 		o.chooseProgram(bpf.SysExitProgram, mode == Tracepoint),

@@ -65,6 +65,7 @@ type Config struct {
 	Lifetime   bool // and of what is closed how long it was open, from Births
 	Births     int  // the descriptor of the map of births, see descriptor.Kernel
 	File       bool // and of opens also the absolute path of the file
+	AllCloses  bool // also closes that no call is for, by exit and exec; needs Details
 	Filter     Filter
 	Rate       Rate // needs ByContainer
 	// ByContainer has what is dropped counted by container, see Dropped; those are
@@ -96,7 +97,11 @@ func (cfg *Config) freeSlots(cpus int) int {
 	if !cfg.usesSlots() && !cfg.Cgroups && cfg.Counting == nil {
 		return 0
 	}
-	return max(bpf.FreeSlots, 2*cpus)
+	perCPU := 2
+	if cfg.AllCloses {
+		perCPU += 2
+	}
+	return max(bpf.FreeSlots, perCPU*cpus)
 }
 
 // closingSlots is how many there must be for calls under way that close something.
@@ -240,6 +245,10 @@ func (t *Tracer) Misses() string { return t.misses }
 
 // Buffer is what carries the records, never AutoBuffer.
 func (t *Tracer) Buffer() BufferKind { return t.kind }
+
+// HidesExecCloses reports whether what an exec closes was to be recorded, and this kernel
+// has nothing to see it by.
+func (t *Tracer) HidesExecCloses() bool { return t.object.hidesExecCloses }
 
 // Syscalls are those that are traced: what was asked for, as far as the kernel
 // has it.

@@ -222,6 +222,8 @@ static const struct {
 	{"signals", 0, interrupted},
 	{"seccomp", filtered_by_seccomp, 0},
 	{"closes", 0, closed_files},
+	{"ends", 0, ends},
+	{"ends-exit", exits_at_once, 0},
 	{"paths", 0, gone_paths},
 	{"requests", 0, requests},
 	{"makes", 0, makes},
@@ -248,7 +250,8 @@ static void usage(void)
 	fprintf(stderr,
 		"usage: trigger [hostname NAME] calls | int80 | pairs N | busy |\n"
 		"       crowd PROCESSES N | mix N | hang THREADS MILLISECONDS | unix SOCKET |\n"
-		"       sockets | connects | seccomp | (details | signals | closes | paths "
+		"       sockets | connects | seccomp | ends-exit | (details | signals | closes | "
+		"ends | paths "
 		"| requests | makes | holds |\n"
 		"       holds-without-leader) DIR | holds-many N | requests-hang N |\n"
 		"       request-pairs FILE N |\n"

@@ -84,6 +84,8 @@ void outcomes(void);
 void interrupted(const char *dir);
 void filtered_by_seccomp(void);
 void closed_files(const char *dir);
+void ends(const char *dir);
+void exits_at_once(void);
 void gone_paths(const char *dir);
 void requests(const char *dir);
 void makes(const char *dir);

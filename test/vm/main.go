@@ -53,12 +53,12 @@ const ofTheTool = "^Test(Serve.*|Collector|Fleet|PromTool|Kubelet|Top.*|Command(
 
 // betweenOthers are the tests for kernels between the oldest and the newest: of programs
 // that differ by kernel, and of what the verifier there says of them.
-const betweenOthers = "^Test(Births|Calls|Details|Filters|GivesUpPrivileges|HangingCloses|LittleMemory|Lifetime|Makes|NothingStays|Podman|Processes|" +
+const betweenOthers = "^Test(AllCloses|Births|Calls|Details|Filters|GivesUpPrivileges|HangingCloses|LittleMemory|Lifetime|Makes|NothingStays|Podman|Processes|" +
 	"Programs|Requests|Summary|Verifies)$"
 
 // preemptible are the tests of what goes wrong where a kernel preempts programs:
 // calls that are missed, or mixed up.
-const preemptible = "^Test(Calls|Programs|FilteredPrograms|CountsToTheLast|CountsACrowd|LoadsWhatIsNeeded|Details|Births|Lifetime)$"
+const preemptible = "^Test(AllCloses|Calls|Programs|FilteredPrograms|CountsToTheLast|CountsACrowd|LoadsWhatIsNeeded|Details|Births|Lifetime)$"
 
 // architecture is what a machine of one kind is made with, and the releases that it
 // boots.
@@ -71,7 +71,7 @@ type architecture struct {
 // onArm64 are the tests of what an architecture has of its own: numbers and registers of
 // calls, both ABIs, ways to attach, and what the programs read of the kernel.
 const onArm64 = "^Test(Calls|Tables|CgroupID|Hostname|IgnoreHost|Details|FullPath|DeepPath|FiltersLetAllThrough|FilteredPrograms|" +
-	"Programs|Follow|Command|Podman|Verifies|LoadsWhatIsNeeded|FdsHolds|Summary)$"
+	"Programs|AllCloses|Follow|Command|Podman|Verifies|LoadsWhatIsNeeded|FdsHolds|Summary)$"
 
 var architectures = map[string]architecture{
 	"x86": {
