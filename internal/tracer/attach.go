@@ -106,8 +106,9 @@ func (o *object) attachToHandlers(program *libbpfgo.BPFProg, flags C.__u32) (fd 
 }
 
 // AttachToEvent attaches a program to a tracepoint through a perf event, for as long as
-// fd is open. It runs for all CPUs, whatever the CPU of the event is.
-func AttachToEvent(program *libbpfgo.BPFProg, event string) (fd int, err error) {
+// the link is open or pinned (5.15: b89fbfbb854c, "bpf: Implement minimal BPF perf link").
+// It runs for all CPUs, whatever the CPU of the event is.
+func AttachToEvent(program *libbpfgo.BPFProg, event string) (link int, err error) {
 	text, err := kernelfs.Tracefs.ReadFile("events/" + event + "/id")
 	if err != nil {
 		return -1, err
@@ -122,16 +123,14 @@ func AttachToEvent(program *libbpfgo.BPFProg, event string) (fd int, err error) 
 		Size:   uint32(unsafe.Sizeof(unix.PerfEventAttr{})),
 		Sample: 1,
 	}
-	if fd, err = unix.PerfEventOpen(&attr, -1, 0, -1, unix.PERF_FLAG_FD_CLOEXEC); err != nil {
+	fd, err := unix.PerfEventOpen(&attr, -1, 0, -1, unix.PERF_FLAG_FD_CLOEXEC)
+	if err != nil {
 		return -1, fmt.Errorf("open the tracepoint %s: %w", event, err)
 	}
-	err = unix.IoctlSetInt(fd, unix.PERF_EVENT_IOC_SET_BPF, program.FileDescriptor())
-	if err == nil {
-		err = unix.IoctlSetInt(fd, unix.PERF_EVENT_IOC_ENABLE, 0)
+	defer unix.Close(fd)
+	ret := C.bpf_link_create(C.int(program.FileDescriptor()), C.int(fd), C.BPF_PERF_EVENT, nil)
+	if ret < 0 {
+		return -1, fmt.Errorf("attach to the tracepoint %s: %w", event, unix.Errno(-ret))
 	}
-	if err != nil {
-		unix.Close(fd)
-		return -1, err
-	}
-	return fd, nil
+	return int(ret), nil
 }
