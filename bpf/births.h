@@ -11,6 +11,9 @@
 #include "ledger.h"
 #include "stacks.h"
 
+/* Whether it is counted what each process makes. */
+const volatile bool counts_makers;
+
 /* How many descriptors each process has made, by call. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -39,12 +42,16 @@ static const __u8 creation_of[CREATORS_MAX] = {CREATORS(CREATION_OF)};
 
 #define ENFILE 23 /* include/uapi/asm-generic/errno-base.h */
 
-/* NULL if there is no room. */
+/* NULL if there is no room, or nobody asks. */
 static __always_inline struct made *made_by(const struct call *call, __u32 creator)
 {
-	struct maker maker = {.pid = task_read(call->task, tgid), .creator = creator};
-	struct made *counts = bpf_map_lookup_elem(&made, &maker);
+	struct maker maker = {.creator = creator};
+	struct made *counts;
 
+	if (!counts_makers)
+		return NULL;
+	maker.pid = task_read(call->task, tgid);
+	counts = bpf_map_lookup_elem(&made, &maker);
 	if (counts)
 		return counts;
 	bpf_map_update_elem(&made, &maker, &nothing_made, BPF_NOEXIST);
@@ -293,6 +300,8 @@ static __always_inline void count_closed(const struct call *call)
 		    birth->fd != fd)
 			return; /* inherited, or from before */
 	}
+	if (birth->creator >= BEFORE)
+		return;
 	counts = made_by(call, birth->creator);
 	if (!counts)
 		return;

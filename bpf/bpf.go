@@ -9,6 +9,8 @@ package bpf
 import (
 	"bytes"
 	"compress/gzip"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"io"
 )
@@ -19,6 +21,13 @@ func WriteObject(to io.Writer) error { return unpack(to, compressed) }
 
 // WriteDescriptorsObject writes the compiled descriptors.bpf.c.
 func WriteDescriptorsObject(to io.Writer) error { return unpack(to, compressedDescriptors) }
+
+// DescriptorsBuild is another one for another object of WriteDescriptorsObject, so that
+// nobody takes what the one wrote for the other's.
+func DescriptorsBuild() string {
+	sum := sha256.Sum256(compressedDescriptors)
+	return hex.EncodeToString(sum[:8])
+}
 
 func unpack(to io.Writer, compressed []byte) error {
 	r, err := gzip.NewReader(bytes.NewReader(compressed))

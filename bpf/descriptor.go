@@ -15,12 +15,13 @@ const (
 	UsageProgram             = "count_usage" // an iterator that counts, without rows
 )
 
-// The maps of WriteDescriptorsObject, and the variable that says that births are noted.
+// The maps of WriteDescriptorsObject, and the variables that say which of them there are.
 const (
 	BirthsMap      = "births"
 	MadeMap        = "made"
 	CountsMap      = ".data.births"
 	BirthsVariable = "has_births"
+	MakersVariable = "counts_makers" // in MadeMap
 	UsagesMap      = "usages"
 )
 
@@ -66,14 +67,22 @@ type Birth struct {
 	Table    uint64
 	PID      uint32
 	FD       uint32
-	Creator  uint32 // index into Creators
+	Creator  uint32 // index into Creators, or Before
 	_        uint32
 }
+
+// Before is BEFORE of descriptor.h: the Creator of a descriptor that was open when births
+// began to be noted.
+var Before = uint32(len(Creators))
 
 // BirthCounts is struct birth_counts of descriptor.h, the value of CountsMap.
 type BirthCounts struct {
 	Noted uint64
 	Lost  uint64 // of these, those that found no room
+	// What the tool writes.
+	NotedAtPrune uint64
+	KeptByPrune  uint64
+	Since        uint64 // CLOCK_MONOTONIC in ns; of a ledger that is kept
 }
 
 // Maker is struct maker of descriptor.h, a key of MadeMap.

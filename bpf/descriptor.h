@@ -78,13 +78,23 @@ struct birth {
 	__u64 table;	/* the files_struct in which it was made */
 	__u32 pid;
 	__u32 fd;
-	__u32 creator; /* enum creator */
+	__u32 creator; /* enum creator, or BEFORE */
 	__u32 reserved;
 };
+
+/*
+ * The creator of a descriptor that was open when births began to be noted: the tool writes
+ * such records, and only for a ledger that is kept, see kept.go.
+ */
+#define BEFORE MADE_BY_COUNT
 
 struct birth_counts {
 	__u64 noted;
 	__u64 lost; /* of these, those that found no room */
+	/* What the tool writes, because it can be another one that goes on with the ledger. */
+	__u64 noted_at_prune;
+	__u64 kept_by_prune;
+	__u64 since; /* CLOCK_MONOTONIC in ns; of a ledger that is kept */
 };
 
 /* A key of the map made. */

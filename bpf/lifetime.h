@@ -55,7 +55,7 @@ static __always_inline void describe_lifetime(struct slot *slot, struct task_str
 
 	find_births(&o, table, fd, file, started);
 	__builtin_memset(l, 0, sizeof(*l));
-	if (o.time) {
+	if (o.time && o.creator != 1 + BEFORE) {
 		since = o.time;
 		l->how = o.creator;
 	} else if (o.file_time && o.file_time < started) {

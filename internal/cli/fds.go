@@ -32,6 +32,7 @@ const (
   copenclose fds --by target --state close_wait
                                            connections that were left open
   copenclose fds -l -d 1m --path /var/log  how long, and by which call
+  copenclose fds --keep                    note that until fds --forget
   copenclose fds -l -o json | jq 'select(.kind == "tcp")'
 `
 )
@@ -90,20 +91,28 @@ func (h *Holders) filter() *descriptor.Filter {
 type tables struct {
 	kernel   *descriptor.Kernel
 	registry *container.Registry
+	kept     *descriptor.Kept // nil if nothing is
+}
+
+// births returns the options by which it is noted how descriptors are made.
+func (t *tool) births(h *Holders) descriptor.Options {
+	o := descriptor.Options{Births: true, Attach: tracer.AttachMode(h.Attach.Word), BirthsMax: min(uint64(h.Table), math.MaxUint32), Verbose: log.New(io.Discard, "", 0)}
+	if h.Verbose {
+		o.Verbose = log.New(t.stderr, "copenclose: ", 0)
+	}
+	return o
 }
 
 // openTables loads the programs and asks for the names of containers.
 func (t *tool) openTables(ctx context.Context, h *Holders, o descriptor.Options) (*tables, error) {
-	verbose := log.New(io.Discard, "", 0)
-	if h.Verbose {
-		verbose = log.New(t.stderr, "copenclose: ", 0)
-	}
 	note := func(err error) {
 		if err != nil {
 			fmt.Fprintln(t.stderr, "copenclose:", err)
 		}
 	}
-	o.Verbose, o.Attach, o.BirthsMax = verbose, tracer.AttachMode(h.Attach.Word), min(uint64(h.Table), math.MaxUint32)
+	if o.Kept != nil && o.BirthsMax > 0 && int(o.BirthsMax) != o.Kept.Room {
+		note(fmt.Errorf("--table-size %d: what is kept has room for %d descriptors", o.BirthsMax, o.Kept.Room))
+	}
 	kernel, err := descriptor.Open(o)
 	if err != nil {
 		return nil, err
@@ -121,7 +130,7 @@ func (t *tool) openTables(ctx context.Context, h *Holders, o descriptor.Options)
 	ctx, cancel := context.WithTimeout(ctx, runtimeTimeout)
 	defer cancel()
 	note(registry.WaitForNames(ctx))
-	return &tables{kernel, registry}, nil
+	return &tables{kernel, registry, o.Kept}, nil
 }
 
 func (t *tables) snapshot() (*descriptor.Snapshot, error) {
@@ -135,6 +144,9 @@ func (t *tables) snapshot() (*descriptor.Snapshot, error) {
 func (t *tables) close() {
 	t.registry.Close()
 	t.kernel.Close()
+	if t.kept != nil {
+		t.kept.Close()
+	}
 }
 
 // Fds is what the command line asks of fds.
@@ -145,6 +157,8 @@ type Fds struct {
 	Older     option.Duration
 	By        *option.Choice
 	List      bool
+	Keep      bool
+	Forget    bool
 	Format    *option.Choice
 	ReadyFile option.Path
 }
@@ -178,12 +192,14 @@ func (f *Fds) flags() []cli.Flag {
 		what.toggle(&f.Filter.Deleted, "deleted", "", "only deleted files"),
 		what.value(&f.States, "state", "", "`LIST`: connections in these states, like listen or close_wait"),
 		what.toggle(&f.Filter.Inherited, "inherited", "", "only what an older process has open, too"),
-		what.value(&f.Older, "older", "", "`TIME`: with --duration, only what has surely been open so long"),
+		what.value(&f.Older, "older", "", "`TIME`: with --duration, or after --keep, only what has surely been open so long"),
 		look.value(&f.Duration, "duration", "d", "`TIME`: note for a time like 30s how descriptors are made, and then show ages and growth"),
 		look.value(f.By, "by", "", "`WHAT`: a row for each process, container or target"),
 		look.toggle(&f.List, "list", "l", "a row for each descriptor"),
 		look.value(f.Format, "output", "o", "`FORMAT`: table or json (an object a line)"),
 	}, f.howFlags(how), []cli.Flag{
+		how.toggle(&f.Keep, "keep", "", "note how descriptors are made from now on, when no copenclose runs, too, so that ages are known later"),
+		how.toggle(&f.Forget, "forget", "", "end what --keep began, and show nothing"),
 		how.value(&f.ReadyFile, "ready-file", "", "`FILE`: create FILE once it is noted how descriptors are made"),
 	})
 }
@@ -194,8 +210,8 @@ func (f *Fds) resolve(by bool) error {
 		return usagef("--list and --by exclude each other")
 	}
 	switch {
-	case f.Older > f.Duration:
-		return usagef("--older %v needs a --duration as long: nothing is known of what was opened before copenclose looked", time.Duration(f.Older))
+	case f.Keep && f.Forget:
+		return usagef("--keep and --forget exclude each other")
 	case f.ReadyFile != "" && f.Duration == 0:
 		return usagef("--ready-file needs --duration")
 	}
@@ -210,26 +226,48 @@ func (f *Fds) resolve(by bool) error {
 	return nil
 }
 
-func (t *tool) showFds(ctx context.Context, f *Fds) error {
-	tables, err := t.openTables(ctx, &f.Holders, descriptor.Options{Births: f.Duration > 0})
+func (t *tool) showFds(ctx context.Context, f *Fds) (err error) {
+	if f.Forget {
+		return t.forget()
+	}
+	var kept *descriptor.Kept
+	if !f.Keep {
+		kept = t.findKept()
+	} else if kept, err = t.keep(&f.Holders); err != nil {
+		return err
+	}
+	if kept == nil && f.Older > f.Duration {
+		return usagef("--older %v needs a --duration as long, or a --keep before: nothing is known of what was opened before copenclose looked", time.Duration(f.Older))
+	}
+	o := t.births(&f.Holders)
+	o.Births, o.Kept = f.Duration > 0 || kept != nil, kept
+	tables, err := t.openTables(ctx, &f.Holders, o)
 	if err != nil {
 		return err
 	}
 	defer tables.close()
-	if f.Duration == 0 {
-		s, err := tables.snapshot()
-		if err != nil {
-			return err
-		}
-		return t.writeFds(s, f)
+	if o.Births {
+		t.noteMisses(tables)
 	}
-	t.noteMisses(tables)
-	s, err := tables.after(ctx, time.Duration(f.Duration), string(f.ReadyFile))
+	s, err := tables.look(ctx, f)
 	if err != nil {
 		return err
 	}
 	t.noteLost(tables)
 	return t.writeFds(s, f)
+}
+
+// look returns a snapshot, with ages where they are known.
+func (t *tables) look(ctx context.Context, f *Fds) (*descriptor.Snapshot, error) {
+	if f.Duration > 0 {
+		return t.after(ctx, time.Duration(f.Duration), string(f.ReadyFile))
+	}
+	s, err := t.snapshot()
+	if err != nil || t.kept == nil {
+		return s, err
+	}
+	s.Date(t.kept.Ages())
+	return s, t.kernel.Prune(s)
 }
 
 // pruneInterval is how often is looked whether there is room for what is opened.
@@ -292,7 +330,13 @@ func createReadyFile(path string) error {
 
 // noteLost says how many births found no room.
 func (t *tool) noteLost(tables *tables) {
-	if lost, err := tables.kernel.Lost(); err == nil && lost > 0 {
+	lost := tables.kernel.Lost()
+	switch {
+	case lost == 0:
+	case tables.kept != nil:
+		fmt.Fprintf(t.stderr, "copenclose: since %s there was no room to note how %d descriptors were made: fds --forget, and --keep with a --table-size above %d\n",
+			tables.kept.Since.Format(time.DateTime), lost, tables.kept.Room)
+	default:
 		fmt.Fprintf(t.stderr, "copenclose: there was no room to note how %d descriptors were made: --table-size makes more\n", lost)
 	}
 }

@@ -134,7 +134,9 @@ func (t *tool) showLeaks(ctx context.Context, l *Leaks) error {
 			return &exitError{command.StatusOf(err), err}
 		}
 	}
-	tables, err := t.openTables(ctx, &l.Holders, descriptor.Options{Births: true, Closes: l.Lived, Stacks: l.Stack})
+	o := t.births(&l.Holders)
+	o.Makers, o.Closes, o.Stacks, o.Kept = true, l.Lived, l.Stack, t.findKept()
+	tables, err := t.openTables(ctx, &l.Holders, o)
 	if err != nil {
 		return err
 	}

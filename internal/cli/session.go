@@ -56,6 +56,7 @@ type session struct {
 	remark     *log.Logger
 	network    bool               // peers are answered or called over IP
 	births     *descriptor.Kernel // notes how descriptors are made, nil where nobody asks
+	kept       *descriptor.Kept   // or where that is noted already
 	kernel     kernel
 	attributor *attribution.Attributor
 	atEnd      func()         // called when the trace is to end, also by itself
@@ -174,8 +175,12 @@ func (s *session) load() error {
 }
 
 // noteBirths has it noted from now on how descriptors are made, by another program than
-// those of the trace.
+// those of the trace, unless that is kept.
 func (s *session) noteBirths() (err error) {
+	if s.kept = s.tool.findKept(); s.kept != nil {
+		s.tracer.Births = s.kept.BirthsFD()
+		return nil
+	}
 	o := descriptor.Options{Births: true, Attach: tracer.AutoAttach, Verbose: s.tracer.Log}
 	if mode := s.tracer.Attach; mode == tracer.Tracepoint || mode == tracer.PerfTracepoint {
 		o.Attach = mode
@@ -362,10 +367,13 @@ func (s *session) close() {
 		s.kernel.Close()
 	}
 	if s.births != nil {
-		if lost, err := s.births.Lost(); err == nil && lost > 0 {
+		if lost := s.births.Lost(); lost > 0 {
 			s.remark.Printf("there was no room to note how %d descriptors were made", lost)
 		}
 		s.births.Close()
+	}
+	if s.kept != nil {
+		s.kept.Close()
 	}
 	s.cgroups.Close()
 }

@@ -157,7 +157,9 @@ func (s *Snapshot) changeJSON(h *Holding) (j changeJSON) {
 	if !s.isDated {
 		return j
 	}
-	j.PerMinute, j.FullIn = &h.PerMinute, h.FullIn(h.PerMinute).Seconds()
+	if s.hasGrowth {
+		j.PerMinute, j.FullIn = &h.PerMinute, h.FullIn(h.PerMinute).Seconds()
+	}
 	if d := oldest(h.Matching); d != nil {
 		age := int64(d.age(s))
 		j.Oldest, j.OldestIs = &age, boundNames[d.origin.Age]

@@ -25,25 +25,30 @@ type Kernel struct {
 	module  *libbpfgo.Module
 	options Options
 	rows    *libbpfgo.BPFLink
-	perfFDs []int // that keep a program attached
+	links   map[string]int // which keep programs attached, by tracepoint
+	mode    tracer.AttachMode
 	misses  bool
+	births  *counts // nil if none are noted
 
 	stacks   *stack.Recorder    // nil if they are not taken
 	suspects map[bpf.Maker]bool // of whose calls they are
-
-	notedAtPrune, kept uint64 // births: noted before the last Prune, and left by it
 }
 
 // Options says what is loaded.
 type Options struct {
-	Births bool // note when and how descriptors are made from now on
-	Closes bool // with Births: count how long those lived that are closed
+	Births bool // note when and how descriptors are made from now on, or know it from Kept
+	Makers bool // with Births: count what each process makes
+	Closes bool // with Makers: count how long those lived that are closed
 	Stacks bool // with Births: take stacks of the calls of suspects
 	// BirthsMax is how many births there is room for; 0 for what the program says.
 	BirthsMax uint64
+	Kept      *Kept             // where births are noted already, nil for nowhere
 	Attach    tracer.AttachMode // AutoAttach, Tracepoint or PerfTracepoint
 	Verbose   *log.Logger       // for libbpf's words
 }
+
+// attaches reports whether programs are attached.
+func (o *Options) attaches() bool { return o.Births && (o.Kept == nil || o.Makers) }
 
 // Open loads the programs, and notes births from when it returns.
 func Open(o Options) (*Kernel, error) {
@@ -51,7 +56,7 @@ func Open(o Options) (*Kernel, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &Kernel{module: module, options: o}
+	k := &Kernel{module: module, options: o, links: make(map[string]int)}
 	if err := k.load(); err != nil {
 		k.Close()
 		return nil, fmt.Errorf("read the tables of descriptors, for which the kernel must be 5.8 or later (--verbose tells more): %w", err)
@@ -66,14 +71,21 @@ func (k *Kernel) load() error {
 	if err := k.module.InitGlobalVariable(bpf.BirthsVariable, k.options.Births); err != nil {
 		return err
 	}
+	if err := k.module.InitGlobalVariable(bpf.MakersVariable, k.options.Makers); err != nil {
+		return err
+	}
 	if err := k.module.InitGlobalVariable(bpf.StacksVariable, k.options.Stacks); err != nil {
 		return err
 	}
-	mode, misses, err := tracer.TracepointMode(k.options.Attach)
+	attach := k.options.Attach
+	if kept := k.options.Kept; kept != nil && !k.options.Makers {
+		attach = kept.mode
+	}
+	mode, misses, err := tracer.TracepointMode(attach)
 	if err != nil {
 		return err
 	}
-	k.misses = k.options.Births && misses
+	k.mode, k.misses = mode, k.options.Births && misses
 	rows, err := k.module.GetProgram(bpf.DescriptorsProgram)
 	if err != nil {
 		return err
@@ -98,8 +110,11 @@ func (k *Kernel) load() error {
 	if k.rows, err = rows.AttachIter(libbpfgo.IterOpts{}); err != nil {
 		return err
 	}
+	if err := k.openCounts(); err != nil {
+		return err
+	}
 	for event, program := range programs {
-		if err := k.attach(program, mode, event); err != nil {
+		if err := k.attach(program, event); err != nil {
 			return err
 		}
 	}
@@ -115,14 +130,17 @@ const (
 	atEntry  = "raw_syscalls/sys_enter"
 )
 
-func (k *Kernel) attach(program *libbpfgo.BPFProg, mode tracer.AttachMode, event string) error {
-	if mode == tracer.Tracepoint {
-		_, err := program.AttachGeneric()
+func (k *Kernel) attach(program *libbpfgo.BPFProg, event string) error {
+	if k.mode == tracer.Tracepoint {
+		link, err := program.AttachGeneric()
+		if err == nil {
+			k.links[event] = link.FileDescriptor() // which the module closes
+		}
 		return err
 	}
-	fd, err := tracer.AttachToEvent(program, event)
+	link, err := tracer.AttachToEvent(program, event)
 	if err == nil {
-		k.perfFDs = append(k.perfFDs, fd)
+		k.links[event] = link
 	}
 	return err
 }
@@ -136,10 +154,10 @@ func (k *Kernel) choosePrograms(mode tracer.AttachMode) (map[string]*libbpfgo.BP
 		mode        tracer.AttachMode
 		isWanted    bool
 	}{
-		{bpf.BirthSysExitProgram, atReturn, tracer.Tracepoint, k.options.Births},
-		{bpf.BirthPerfSysExitProgram, atReturn, tracer.PerfTracepoint, k.options.Births},
-		{bpf.BirthSysEnterProgram, atEntry, tracer.Tracepoint, k.options.Births && k.options.Closes},
-		{bpf.BirthPerfSysEnterProgram, atEntry, tracer.PerfTracepoint, k.options.Births && k.options.Closes},
+		{bpf.BirthSysExitProgram, atReturn, tracer.Tracepoint, k.options.attaches()},
+		{bpf.BirthPerfSysExitProgram, atReturn, tracer.PerfTracepoint, k.options.attaches()},
+		{bpf.BirthSysEnterProgram, atEntry, tracer.Tracepoint, k.options.attaches() && k.options.Closes},
+		{bpf.BirthPerfSysEnterProgram, atEntry, tracer.PerfTracepoint, k.options.attaches() && k.options.Closes},
 	} {
 		program, err := k.module.GetProgram(p.name)
 		if err != nil {
@@ -167,11 +185,13 @@ func (k *Kernel) chooseMaps() error {
 		switch name := m.Name(); {
 		case name == bpf.SlotsMap:
 			err = m.SetMaxEntries(1)
+		case k.options.Kept != nil && name == bpf.BirthsMap:
+			err = m.ReuseFD(k.options.Kept.births)
 		case k.options.Births && name == bpf.BirthsMap:
 			if k.options.BirthsMax > 0 {
 				err = m.SetMaxEntries(uint32(k.options.BirthsMax))
 			}
-		case k.options.Births && name == bpf.MadeMap:
+		case k.options.Makers && name == bpf.MadeMap:
 		case k.options.Stacks && (name == bpf.StacksMap || name == bpf.SuspectsMap):
 		case !strings.Contains(name, "."): // others are sections, like .rodata
 			err = m.SetAutocreate(false)
@@ -185,8 +205,13 @@ func (k *Kernel) chooseMaps() error {
 
 // Close unloads the programs.
 func (k *Kernel) Close() {
-	for _, fd := range k.perfFDs {
-		unix.Close(fd)
+	if k.mode == tracer.PerfTracepoint {
+		for _, fd := range k.links {
+			unix.Close(fd)
+		}
+	}
+	if k.births != nil && k.options.Kept == nil {
+		k.births.close()
 	}
 	k.module.Close()
 }

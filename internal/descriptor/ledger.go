@@ -6,8 +6,10 @@ package descriptor
 import (
 	"errors"
 	"fmt"
+	"os"
 	"runtime"
 	"slices"
+	"sync/atomic"
 	"unsafe"
 
 	"github.com/aquasecurity/libbpfgo"
@@ -19,9 +21,15 @@ import (
 // batchSize is how many entries of a map are read at once.
 const batchSize = 4096
 
+// batches is a map of libbpfgo, with its object or without.
+type batches interface {
+	Name() string
+	GetValueBatch(keys, startKey, nextKey unsafe.Pointer, count uint32) ([][]byte, uint32, error)
+}
+
 // entries calls visit for the entries of a hash map, in steps: some can be missed or come
 // twice where it changes meanwhile.
-func entries[K, V any](m *libbpfgo.BPFMap, visit func(*K, *V)) error {
+func entries[K, V any](m batches, visit func(*K, *V)) error {
 	keys := make([]K, batchSize)
 	var start, next [64]byte // opaque to us: where the kernel goes on
 	from := unsafe.Pointer(nil)
@@ -77,15 +85,18 @@ func (k *Kernel) Made(s *Snapshot) (map[bpf.Maker]bpf.Made, error) {
 }
 
 // IsCrowded reports whether half of the room for births can be taken, so that Prune is
-// worth its while.
+// worth its while. It never is where others' ledger has births of processes that we do not
+// see.
 func (k *Kernel) IsCrowded() (bool, error) {
+	if k.options.Kept != nil && Warning() != nil {
+		return false, nil
+	}
 	m, err := k.module.GetMap(bpf.BirthsMap)
 	if err != nil {
 		return false, err
 	}
-	counts, err := k.counts()
-	room, since := uint64(m.MaxEntries()), counts.Noted-k.notedAtPrune
-	return k.kept+since >= room/2 && since >= room/8, err
+	room, since := uint64(m.MaxEntries()), k.births.noted()-k.births.notedAtPrune()
+	return k.births.keptByPrune()+since >= room/2 && since >= room/8, nil
 }
 
 // Prune forgets births of what was closed before s was taken, where IsCrowded.
@@ -97,11 +108,7 @@ func (k *Kernel) Prune(s *Snapshot) error {
 	if err != nil {
 		return err
 	}
-	counts, err := k.counts()
-	if err != nil {
-		return err
-	}
-	k.notedAtPrune = counts.Noted
+	noted := k.births.noted()
 	open := make(map[bpf.BirthKey]bool)
 	for d := range s.All() {
 		open[bpf.BirthKey{Address: d.File, FD: bpf.BirthOfFile}] = true
@@ -123,7 +130,7 @@ func (k *Kernel) Prune(s *Snapshot) error {
 		return err
 	}
 	closed = slices.DeleteFunc(closed, func(key bpf.BirthKey) bool { return key.FD == bpf.BirthOfFile && copied[key.Address] })
-	k.kept = uint64(all - len(closed))
+	k.births.pruned(noted, uint64(all-len(closed)))
 	for some := range slices.Chunk(closed, batchSize) {
 		if err := unpreempted(func() error { return forget(m, some, s.Time) }); err != nil {
 			return err
@@ -190,24 +197,51 @@ func (k *Kernel) BirthsFD() (int, error) {
 }
 
 // Lost returns how many births found no room.
-func (k *Kernel) Lost() (uint64, error) {
-	counts, err := k.counts()
-	return counts.Lost, err
+func (k *Kernel) Lost() uint64 {
+	if k.births == nil {
+		return 0
+	}
+	return k.births.lost()
 }
 
-func (k *Kernel) counts() (counts bpf.BirthCounts, err error) {
-	m, err := k.module.GetMap(bpf.CountsMap)
-	if err != nil {
-		return counts, err
-	}
-	err = unpreempted(func() error {
-		var zero uint32
-		value, err := m.GetValue(unsafe.Pointer(&zero))
-		if err != nil {
-			return fmt.Errorf("read the map %s: %w", m.Name(), err)
-		}
-		counts = *(*bpf.BirthCounts)(unsafe.Pointer(&value[0]))
-		return nil
-	})
-	return counts, err
+// counts are those of births, in the memory of the map that the programs count in.
+type counts struct {
+	*bpf.BirthCounts
+	mapping []byte
 }
+
+func (k *Kernel) openCounts() (err error) {
+	switch {
+	case !k.options.Births:
+	case k.options.Kept != nil:
+		k.births = k.options.Kept.counts
+	default:
+		var m *libbpfgo.BPFMap
+		if m, err = k.module.GetMap(bpf.CountsMap); err == nil {
+			k.births, err = mapCounts(m.FileDescriptor())
+		}
+	}
+	return err
+}
+
+func mapCounts(fd int) (*counts, error) {
+	mapping, err := unix.Mmap(fd, 0, os.Getpagesize(), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return nil, fmt.Errorf("map %s into memory: %w", bpf.CountsMap, err)
+	}
+	return &counts{(*bpf.BirthCounts)(unsafe.Pointer(&mapping[0])), mapping}, nil
+}
+
+func (c *counts) noted() uint64        { return atomic.LoadUint64(&c.Noted) }
+func (c *counts) lost() uint64         { return atomic.LoadUint64(&c.Lost) }
+func (c *counts) notedAtPrune() uint64 { return atomic.LoadUint64(&c.NotedAtPrune) }
+func (c *counts) keptByPrune() uint64  { return atomic.LoadUint64(&c.KeptByPrune) }
+
+// pruned notes how many births had been noted when some were forgotten, and how many are
+// left.
+func (c *counts) pruned(noted, left uint64) {
+	atomic.StoreUint64(&c.NotedAtPrune, noted)
+	atomic.StoreUint64(&c.KeptByPrune, left)
+}
+
+func (c *counts) close() { _ = unix.Munmap(c.mapping) }

@@ -50,6 +50,8 @@ func (o *Origin) isBefore(other *Origin) bool {
 // the descriptor was open in the first snapshot after that.
 func (d *Descriptor) Origin(began uint64, wasThere bool) Origin {
 	switch {
+	case d.Time != 0 && uint32(d.Creator) == 1+bpf.Before:
+		return Origin{How: Before, Since: d.Time, Age: AtLeast}
 	case d.Time != 0:
 		return Origin{How: creator(uint32(d.Creator)), Since: d.Time}
 	case d.FileTime != 0 && d.OpenerTable == d.DescriptorRow.Table && d.OpenerFD == d.FD && d.FileTime >= d.Started:
@@ -66,7 +68,8 @@ func (d *Descriptor) Origin(began uint64, wasThere bool) Origin {
 	return Origin{How: Unknown, Since: began, Age: AtMost}
 }
 
-// Ages knows what was open when births began to be noted.
+// Ages knows what was open when births began to be noted. Those of a ledger that is kept
+// have no first snapshot: what was open then is noted there.
 type Ages struct {
 	began  uint64
 	first  map[identity]bool
@@ -103,8 +106,10 @@ func (d *Descriptor) identity() identity { return identity{d.DescriptorRow.Table
 func (s *Snapshot) Date(a *Ages) {
 	s.isDated = true
 	s.join()
-	for _, t := range s.Tables {
-		t.PerMinute = a.growth(t, s.Time)
+	if s.hasGrowth = a.counts != nil; s.hasGrowth {
+		for _, t := range s.Tables {
+			t.PerMinute = a.growth(t, s.Time)
+		}
 	}
 	for d := range s.All() {
 		d.origin = d.Origin(a.began, a.first[d.identity()])

@@ -21,6 +21,7 @@ type Snapshot struct {
 	last      *Table // to which the row before belongs
 	isJoined  bool
 	isDated   bool // its descriptors have an origin
+	hasGrowth bool // and its tables have PerMinute
 }
 
 // A Table is what the descriptors of a process are in. Threads share it, unless they
@@ -32,7 +33,7 @@ type Table struct {
 	// Shares are the PIDs of other processes that have the same table.
 	Shares      []uint32
 	Descriptors []*Descriptor
-	PerMinute   float64 // growth, in a snapshot that has dates
+	PerMinute   float64 // growth, in a snapshot that was dated by an earlier one
 
 	// Container is nil for the host. Neither is known if IsKnown is false.
 	Container *stream.Container

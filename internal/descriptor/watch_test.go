@@ -64,6 +64,7 @@ func TestOrigin(t *testing.T) {
 		{"an address used again", func(d *bpf.Descriptor) { d.FileTime, d.FileCreator, d.Started = 2000, uint32(of("openat")), 2500 }, false, Origin{Inherited, 2500, Exactly}},
 		{"received unseen", func(d *bpf.Descriptor) { d.FileTime, d.FileCreator, d.OpenerFD = 2000, uint32(of("openat")), 9 }, false, Origin{Inherited, 2000, AtMost}},
 		{"before", func(*bpf.Descriptor) {}, true, Origin{Before, began, AtLeast}},
+		{"before, in a ledger that is kept", func(d *bpf.Descriptor) { d.Time, d.Creator = 1500, uint8(1+bpf.Before) }, false, Origin{Before, 1500, AtLeast}},
 		{"unknown", func(*bpf.Descriptor) {}, false, Origin{Unknown, began, AtMost}},
 		{"unknown, of a new process", func(d *bpf.Descriptor) { d.Started = 4000 }, false, Origin{Unknown, 4000, AtMost}},
 		{"a creator that there is not", func(d *bpf.Descriptor) { d.FileTime, d.FileCreator = 2000, 9999 }, false, Origin{Unknown, 2000, Exactly}},
@@ -217,6 +218,19 @@ shop/api   100  node   1  r     no       file  -           >10 s  before  /log
 	if text := b.String(); strings.Count(text, "\n") != 2 || !strings.Contains(text, `"how":"before","age_ns":10000000000,"age_is":"at least"}`) ||
 		!strings.Contains(text, `"how":"socket","age_ns":9000000000,"age_is":"exact","opened_by":{"pid":0,"fd":11,"call":"socket","age_ns":9000000000}}`) {
 		t.Errorf("not two that are older than 9 s: %s", text)
+	}
+}
+
+// A ledger that is kept has ages, but does not say how a process grew.
+func TestDateKept(t *testing.T) {
+	s := leaky(t, 10*time.Second, 4)
+	s.Date(&Ages{began: uint64(time.Second)})
+	var b bytes.Buffer
+	if err := WriteProcessesJSON(&b, s, s.Select(&Filter{PIDs: selection.Of[uint32](100), Kinds: []string{"tcp"}}), Limit{}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if text := b.String(); strings.Contains(text, "growth_per_minute") || !strings.Contains(text, `"oldest_ns":9000000000,"oldest_is":"at most"`) {
+		t.Error(text)
 	}
 }
 

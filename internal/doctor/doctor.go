@@ -50,6 +50,7 @@ func Examine(ctx context.Context, sockets []string) (findings []Finding) {
 	add(ways...)
 	add(cgroups()...)
 	add(runtimes(ctx, sockets)...)
+	add(kept())
 	add(verdict)
 	return findings
 }
