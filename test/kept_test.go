@@ -128,6 +128,14 @@ func TestKeptIsShared(t *testing.T) {
 	if _, says, status := fdsSays(t, "--keep", "--table-size", "2"); status != 1 || !strings.Contains(says, "--table-size") || strings.Count(says, "\n") != 1 {
 		t.Errorf("no room: status %d: %s", status, says)
 	}
+	ordinary := exec.Command(copenclose, "fds", "--keep")
+	asUser(nobodyElse)(ordinary)
+	if says, err := ordinary.CombinedOutput(); err == nil || strings.Count(string(says), "\n") != 1 {
+		t.Errorf("an ordinary user's: %v: %s", err, says)
+	}
+	if _, err := os.Stat(keptFolder); err == nil {
+		t.Error("what could not be kept left a folder")
+	}
 	if _, says, status := fdsSays(t, "--keep"); status != 0 {
 		t.Fatalf("status %d: %s", status, says)
 	}

@@ -236,12 +236,15 @@ func keep(o Options) error {
 // makeKeptFolder returns the folder of ledgers, which nobody else changes until it is
 // closed.
 func makeKeptFolder() (*os.File, error) {
+	if os.Geteuid() != 0 {
+		return nil, errors.New("only root can keep a ledger, because others' are not believed")
+	}
 	var fs unix.Statfs_t
 	if err := unix.Statfs(bpffs, &fs); err != nil || fs.Type != unix.BPF_FS_MAGIC {
 		return nil, fmt.Errorf("a ledger is kept in %s, where no BPF file system is mounted: mount -t bpf bpf %s", bpffs, bpffs)
 	}
 	if err := os.Mkdir(keptFolder, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
-		return nil, fmt.Errorf("make the folder of the ledger, which is root's: %w", err)
+		return nil, fmt.Errorf("make the folder of the ledger: %w", err)
 	}
 	folder, err := openKeptFolder()
 	switch {
