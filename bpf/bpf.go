@@ -55,6 +55,7 @@ const (
 	EnteredMap       = "entered"
 	InterruptedMap   = "interrupted"
 	ConnectingMap    = "connecting"
+	EndedMap         = "ended_processes"
 	IDsMap           = "ids"
 	CommsMap         = "comms"
 	PathsMap         = "paths"

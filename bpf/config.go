@@ -54,6 +54,8 @@ type Config struct {
 	RefuseArguments   uint8
 	WantLifetime      bool // of what is closed, from BirthsMap
 	AllCloses         bool // also those that no call is for
+	WantPrograms      bool // records of Forked, Executed and Ended
+	_                 [7]uint8
 }
 
 // ConfigVariable is the variable in Object that a Config is written to.

@@ -223,12 +223,16 @@ int BPF_PROG(inet_sock_set_state, struct sock *sk, int before, int state)
 SEC("tp_btf/sched_process_fork")
 int BPF_PROG(sched_process_fork, struct task_struct *parent, struct task_struct *child)
 {
-	return follow_child(parent, child);
+	if (cfg.want_programs)
+		note_fork(ctx, parent, child);
+	return cfg.follow ? follow_child(parent, child) : 0;
 }
 
 SEC("tp_btf/sched_process_exec")
 int BPF_PROG(sched_process_exec, struct task_struct *task)
 {
+	if (cfg.want_programs)
+		note_exec(ctx, task);
 	if (cfg.follow)
 		follow_command(task);
 	return process_executes(ctx);
@@ -238,8 +242,14 @@ SEC("tp_btf/sched_process_exit")
 int BPF_PROG(sched_process_exit, struct task_struct *task)
 {
 	end_interrupted_calls(ctx, task);
-	process_exits(ctx);
-	return unfollow(task);
+	if (!shared.tool)
+		answer_by_name(task);
+	if (!is_last_thread(task))
+		return 0;
+	process_exits(ctx, task);
+	if (cfg.want_programs)
+		note_end(ctx, task);
+	return cfg.follow ? unfollow(task) : 0;
 }
 
 /*

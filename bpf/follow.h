@@ -45,9 +45,7 @@ static __always_inline int unfollow(struct task_struct *task)
 {
 	struct id id = {.kind = ID_PID, .value = task->tgid};
 
-	/* The last thread; do_exit() has counted it out before. */
-	if (cfg.follow && task_walk(task, signal, live.counter) == 0)
-		bpf_map_delete_elem(&ids, &id);
+	bpf_map_delete_elem(&ids, &id);
 	return 0;
 }
 

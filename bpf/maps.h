@@ -44,7 +44,7 @@ struct {
 /* Whether calls have slots; without them, only cgroups that are made and removed. */
 #define USES_SLOTS (cfg.want_details || cfg.only_paths)
 /* Whether there are slots for an instant that describe something. */
-#define DESCRIBES (USES_SLOTS || cfg.counting)
+#define DESCRIBES (USES_SLOTS || cfg.counting || cfg.want_programs)
 
 struct slot {
 	struct event event;
@@ -150,6 +150,21 @@ struct {
 	__type(key, __u32);
 	__type(value, struct interrupted);
 } interrupted SEC(".maps");
+
+/* A process, whoever had or will have its number. */
+struct ended_process {
+	__u64 started; /* CLOCK_MONOTONIC in ns */
+	__u32 pid;
+	__u32 reserved;
+};
+
+/* Those whose last thread has just ended, see process.h. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1024);
+	__type(key, struct ended_process);
+	__type(value, __u8);
+} ended_processes SEC(".maps");
 
 /*
  * A TCP connection that is being made, by the address of its struct sock, from its

@@ -6,7 +6,14 @@
 #include "totals.h"
 #include "trace.h"
 
-/* What happens to a process: it executes a program, and it ends. */
+/*
+ * What happens to a process: it is forked, it executes a program, and it ends. That is
+ * recorded in two ways. A row of exec or exit is one as of a call, and passes the filters
+ * as a call does. Where the tool is to know what every process runs (cfg.want_programs),
+ * there is a record of its own of all that happens to any process, from when the programs
+ * are attached. They come through the same buffer as the rows, so that the tool knows a
+ * program before the first call that it makes.
+ */
 
 /* The arguments that a program was executed with, as they are in its memory. */
 static __always_inline void describe_args(struct slot *slot, struct task_struct *task)
@@ -40,21 +47,25 @@ static __always_inline long exit_code(__u32 status)
 	return status & 0x7f ? 128 + (status & 0x7f) : status >> 8 & 0xff;
 }
 
+static __always_inline void describe_program(struct slot *slot, struct task_struct *task)
+{
+	struct file *file = BPF_CORE_READ(task, mm, exe_file);
+
+	describe_args(slot, task);
+	if (file)
+		describe_file(slot, file);
+}
+
 /* Returns whether the filter of paths lets it pass. */
 static __always_inline bool describe_event(struct slot *slot, const struct call *call)
 {
 	struct task_struct *task = call->task;
-	struct file *file;
 
 	take_word(&slot->details, task_walk(task, group_leader, start_time));
-	if (call->syscall == SYS_exec) {
-		describe_args(slot, task);
-		file = BPF_CORE_READ(task, mm, exe_file);
-		if (file)
-			describe_file(slot, file);
-	} else {
+	if (call->syscall == SYS_exec)
+		describe_program(slot, task);
+	else
 		slot->details.flags = wait_status(task);
-	}
 	return !cfg.only_paths || listing_passes(file_listing(slot), cfg.other_paths);
 }
 
@@ -109,11 +120,104 @@ static __always_inline int process_executes(void *ctx)
  * The last thread of a process; do_exit() has counted it out before. Where two end at
  * once, both may see that.
  */
-static __always_inline int process_exits(void *ctx)
+static __always_inline bool is_last_thread(struct task_struct *task)
 {
-	if (task_walk(current_task(), signal, live.counter))
+	return !task_walk(task, signal, live.counter);
+}
+
+#define EEXIST 17 /* asm-generic/errno-base.h */
+
+/* Whether no other thread has been the last one of its process. */
+static __always_inline bool is_first_end(struct task_struct *task)
+{
+	struct ended_process process = {
+		.started = task_walk(task, group_leader, start_time),
+		.pid = task->tgid,
+	};
+	__u8 nothing = 0;
+
+	return bpf_map_update_elem(&ended_processes, &process, &nothing, BPF_NOEXIST) != -EEXIST;
+}
+
+static __always_inline int process_exits(void *ctx, struct task_struct *task)
+{
+	if (!(cfg.traced & BIT(exit)) || !is_first_end(task))
 		return 0;
-	return process_event(ctx, SYS_exit, exit_code(wait_status(current_task())));
+	return process_event(ctx, SYS_exit, exit_code(wait_status(task)));
+}
+
+/*
+ * The handshake where no syscall is traced, see struct shared: a thread of the tool ends
+ * whose name begins with the token.
+ */
+static __always_inline void answer_by_name(struct task_struct *task)
+{
+	__u64 name[COMM_LEN / sizeof(__u64)];
+
+	copy_comm((char *)name, task);
+	if (name[0] != cfg.token)
+		return;
+	shared.tool = task->tgid;
+	shared.answered |= BIT(exit);
+}
+
+/* A record for the tool, in a slot that process_record() gave. */
+static __always_inline void send_process_record(void *ctx, struct slot *slot, bool with_details)
+{
+	if (send_slot(ctx, slot, with_details))
+		__sync_fetch_and_add(&shared.processes_lost, 1);
+	give_back_slot(slot);
+}
+
+/* Returns NULL where there is no room. */
+static __always_inline struct slot *process_record(enum kind kind, struct task_struct *task)
+{
+	struct slot *slot = take_slot();
+
+	if (!slot) {
+		__sync_fetch_and_add(&shared.processes_lost, 1);
+		return NULL;
+	}
+	__builtin_memset(&slot->event, 0, sizeof(slot->event));
+	slot->event.time = bpf_ktime_get_ns();
+	slot->event.kind = kind;
+	slot->event.pid = task->tgid;
+	return slot;
+}
+
+/* The current task, parent, forked child, which has not run yet. */
+static __always_inline void note_fork(void *ctx, struct task_struct *parent,
+				      struct task_struct *child)
+{
+	struct slot *slot;
+
+	if (parent->tgid == child->tgid)
+		return; /* a thread */
+	slot = process_record(KIND_FORKED, child);
+	if (!slot)
+		return;
+	slot->details.other = parent->tgid;
+	slot->details.ppid = task_walk(child, real_parent, tgid);
+	send_process_record(ctx, slot, true);
+}
+
+static __always_inline void note_exec(void *ctx, struct task_struct *task)
+{
+	struct slot *slot = process_record(KIND_EXECUTED, task);
+
+	if (!slot)
+		return;
+	slot->details.ppid = task_walk(task, real_parent, tgid);
+	describe_program(slot, task);
+	send_process_record(ctx, slot, true);
+}
+
+static __always_inline void note_end(void *ctx, struct task_struct *task)
+{
+	struct slot *slot = process_record(KIND_ENDED, task);
+
+	if (slot)
+		send_process_record(ctx, slot, false);
 }
 
 #endif

@@ -22,6 +22,9 @@ const (
 	Call          Kind = iota // a syscall that returned
 	CgroupCreated             // a cgroup of the v2 hierarchy, its path is the Name
 	CgroupRemoved             // likewise
+	Forked                    // PID is a new process, see Details.Forker and Details.PPID
+	Executed                  // a process runs another program; the Details are those of an exec
+	Ended                     // the last thread of PID
 )
 
 // Flags is a set of the bits of enum flag of record.h.
@@ -141,6 +144,10 @@ func (d *Details) Resolve() uint64 { return uint64(d.Request) | uint64(uint32(d.
 // Started is when the process of an exec or exit was forked, CLOCK_MONOTONIC in ns.
 func (d *Details) Started() uint64 { return d.Resolve() }
 
+// Forker is the process that forked the one that a record of Forked is about, and which
+// is not its parent where that was done with CLONE_PARENT; clone(2).
+func (d *Details) Forker() uint32 { return uint32(d.Other) }
+
 // Status is what wait(2) returns of a process that ended; wait(2).
 func (d *Details) Status() syscall.WaitStatus { return syscall.WaitStatus(d.Flags) }
 
@@ -212,6 +219,8 @@ const (
 	lifetimeSize = int(unsafe.Sizeof(Lifetime{}))
 	// TextMax is TEXT_MAX of record.h, PATH_MAX.
 	TextMax = 4096
+	// ArgsMax is ARGS_MAX of record.h: bytes of the arguments of a program.
+	ArgsMax = 1024
 	// textsMax is the size of all text of a record: two paths of PATH_MAX.
 	textsMax = 2 * TextMax
 	// RecordMax is the size of the longest record.
@@ -231,7 +240,8 @@ func (r *Record) View(b []byte) error {
 		if int(r.Syscall) >= len(Syscalls) || r.ABI > ABI32 {
 			return ErrRecord
 		}
-	case CgroupCreated, CgroupRemoved:
+	case Ended:
+	case CgroupCreated, CgroupRemoved, Forked, Executed:
 		if r.Flags&HasDetails == 0 {
 			return ErrRecord
 		}
@@ -492,6 +502,8 @@ type Shared struct {
 	// VerdictsComplete says that VerdictsMap has every cgroup of the host.
 	VerdictsComplete uint32
 	Interrupted      uint32 // how many entries InterruptedMap has
+	ProcessesLost    uint32 // records of Forked, Executed and Ended that found no room
+	_                uint32
 }
 
 // Verdict is enum verdict of record.h: what the tool knows of a cgroup.

@@ -24,6 +24,10 @@ enum kind {
 	KIND_CALL,	     /* a syscall that returned */
 	KIND_CGROUP_CREATED, /* a cgroup of the v2 hierarchy; its path is the text */
 	KIND_CGROUP_REMOVED,
+	/* What the tool keeps of processes, see process.h. */
+	KIND_FORKED,   /* pid is new, details.other is who forked it, details.ppid its parent */
+	KIND_EXECUTED, /* the details are those of an exec */
+	KIND_ENDED,    /* the last thread of pid */
 };
 
 /* Bits of event.flags. */
@@ -173,7 +177,8 @@ struct lifetime_part {
  *
  * tool is the thread group that traces, in the initial PID namespace. It is
  * 0, and nothing is sent, until the handshake, which is the tool's first call with
- * cfg.token as its first argument: so all programs start at once, and the tool
+ * cfg.token as its first argument, or where only what happens to processes is traced the end
+ * of a thread of that name: so all programs start at once, and the tool
  * is recognised from inside a PID namespace too, where it cannot know this number.
  * answered has a bit for each syscall whose program has seen the token.
  */
@@ -183,6 +188,8 @@ struct shared {
 	__u32 tool;
 	__u32 verdicts_complete; /* the table verdicts has every cgroup of the host */
 	__u32 interrupted;	 /* how many entries the map interrupted has */
+	__u32 processes_lost;	 /* records of KIND_FORKED, _EXECUTED and _ENDED, without room */
+	__u32 reserved;
 };
 
 /* What the tool knows of a cgroup. */

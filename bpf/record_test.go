@@ -90,7 +90,7 @@ func TestEnumsMatchObject(t *testing.T) {
 	}
 	for name, want := range map[string][]string{
 		"verdict": {UnknownCgroup: "VERDICT_UNKNOWN", Host: "VERDICT_HOST", Container: "VERDICT_CONTAINER", Chosen: "VERDICT_CHOSEN", OwnCgroup: "VERDICT_OWN_CGROUP"},
-		"kind":    {Call: "KIND_CALL", CgroupCreated: "KIND_CGROUP_CREATED", CgroupRemoved: "KIND_CGROUP_REMOVED"},
+		"kind":    {Call: "KIND_CALL", CgroupCreated: "KIND_CGROUP_CREATED", CgroupRemoved: "KIND_CGROUP_REMOVED", Forked: "KIND_FORKED", Executed: "KIND_EXECUTED", Ended: "KIND_ENDED"},
 		"flag":    {InInitialPIDNS: "FLAG_INITIAL_PID_NS", HasDetails: "FLAG_DETAILS", ViaIOUring: "FLAG_IO_URING", NoResult: "FLAG_NO_RESULT"},
 		"part":    {HasSocket: "PART_SOCKET", HasLifetime: "PART_LIFETIME"},
 		"syscall": append(want, "SYS_COUNT"),
@@ -302,8 +302,13 @@ func TestKinds(t *testing.T) {
 		{Draft{}, true},
 		{Draft{Event: Event{Kind: CgroupCreated, CgroupID: 7}, Details: &Details{}, Name: path}, true},
 		{Draft{Event: Event{Kind: CgroupRemoved, Syscall: 255}, Details: &Details{}, Name: path}, true},
+		{Draft{Event: Event{Kind: Executed, Syscall: 255}, Details: &Details{}, Name: path}, true},
+		{Draft{Event: Event{Kind: Forked}, Details: &Details{}, Name: path}, true},
+		{Draft{Event: Event{Kind: Ended}}, true},
 		{Draft{Event: Event{Kind: CgroupCreated}}, false},
-		{Draft{Event: Event{Kind: CgroupRemoved + 1}, Details: &Details{}}, false},
+		{Draft{Event: Event{Kind: Forked}}, false},
+		{Draft{Event: Event{Kind: Executed}}, false},
+		{Draft{Event: Event{Kind: Ended + 1}, Details: &Details{}}, false},
 		{Draft{Event: Event{Syscall: uint8(len(Syscalls))}}, false},
 		{Draft{Event: Event{ABI: ABI32 + 1}}, false},
 	} {

@@ -4,6 +4,7 @@
 package test
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -71,4 +72,24 @@ func happened(e event) string {
 		line += "..."
 	}
 	return line
+}
+
+// Also in a PID namespace, where the tool does not know its own number, a command alone is
+// shown.
+func TestProcessesOfNamespace(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "unshare", "--pid", "--fork", "--kill-child", "--mount-proc", copenclose, "-o", "json", "-s", "exec,exit", "--no-runtime", "--", trigger64, "mix", "0")
+	var out, said strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &said
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("%v\n%s", err, &said)
+	}
+	var seen []string
+	for _, e := range parseLines(t, out.String()) {
+		seen = append(seen, happened(e))
+	}
+	if want := []string{"exec " + trigger64 + " " + trigger64 + " mix 0", "exit 0"}; !slices.Equal(seen, want) {
+		t.Errorf("shown %q, want %q\n%s", seen, want, &said)
+	}
 }

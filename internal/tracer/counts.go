@@ -43,6 +43,7 @@ func (o *object) counts() (c stream.Counts, err error) {
 		c.Limited += cpu.Limited
 		c.Unfollowed += cpu.Unfollowed
 	}
+	var ofProcesses uint32
 	for _, program := range o.programs {
 		switch program.Name() {
 		case bpf.SignalProgram, bpf.ExitProgram:
@@ -51,8 +52,12 @@ func (o *object) counts() (c stream.Counts, err error) {
 		var info C.struct_bpf_prog_info
 		if C.prog_info(C.int(program.FileDescriptor()), &info) == 0 {
 			c.Missed += uint64(info.recursion_misses)
+			if name := program.Name(); name == bpf.ForkProgram || name == bpf.ExecProgram {
+				ofProcesses += uint32(info.recursion_misses)
+			}
 		}
 	}
+	o.processesMissed.Store(ofProcesses)
 	return c, nil
 }
 

@@ -37,6 +37,7 @@ func (o *object) chooseMaps(cfg Config) error {
 		{bpf.EnteredMap, cfg.Latency, 0},
 		{bpf.BirthsMap, cfg.Lifetime, 0},
 		{bpf.ConnectingMap, o.watchesConnects(cfg), 0},
+		{bpf.EndedMap, o.traces("exit"), 0},
 		{bpf.CgroupCountsMap, cfg.ByContainer, 0},
 		{bpf.RatesMap, cfg.Rate.PerSecond > 0, 0},
 		{bpf.IDsMap, cfg.Filter.usesIDs(), 0},

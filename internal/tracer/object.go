@@ -8,6 +8,7 @@ import (
 	"io"
 	"log"
 	"os"
+	"sync/atomic"
 	"time"
 	"unsafe"
 
@@ -38,8 +39,10 @@ type object struct {
 	hidesExecCloses bool
 	// countsDropped says that what is dropped is counted by container.
 	countsDropped bool
-	mappings      [][]byte
-	waiter        *waiter // nil before load
+	// processesMissed is how many forks and execs were missed when counts was last called.
+	processesMissed atomic.Uint32
+	mappings        [][]byte
+	waiter          *waiter // nil before load
 }
 
 // openObject reads the embedded object.
@@ -70,6 +73,7 @@ func (o *object) configure(cfg Config, mode AttachMode) error {
 		WantFile:      cfg.File,
 		WantLifetime:  cfg.Lifetime,
 		AllCloses:     cfg.AllCloses,
+		WantPrograms:  cfg.Programs,
 		UseRingBuffer: cfg.Buffer == Ring,
 		ByContainer:   cfg.ByContainer,
 

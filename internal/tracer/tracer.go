@@ -66,6 +66,7 @@ type Config struct {
 	Births     int  // the descriptor of the map of births, see descriptor.Kernel
 	File       bool // and of opens also the absolute path of the file
 	AllCloses  bool // also closes that no call is for, by exit and exec; needs Details
+	Programs   bool // record what happens to processes: Forked, Executed and Ended
 	Filter     Filter
 	Rate       Rate // needs ByContainer
 	// ByContainer has what is dropped counted by container, see Dropped; those are
@@ -94,7 +95,7 @@ func (cfg *Config) usesSlots() bool { return cfg.Details || cfg.Filter.Paths.Len
 // freeSlots is how many slots there must be for an instant: a program can interrupt
 // another one on each CPU.
 func (cfg *Config) freeSlots(cpus int) int {
-	if !cfg.usesSlots() && !cfg.Cgroups && cfg.Counting == nil {
+	if !cfg.usesSlots() && !cfg.Cgroups && !cfg.Programs && cfg.Counting == nil {
 		return 0
 	}
 	perCPU := 2
@@ -139,8 +140,8 @@ type buffer interface {
 }
 
 // New loads and attaches the programs. From then on created and removed cgroups are
-// recorded, and calls from Start on. Where Config leaves the choice, and the kernel
-// refuses a mode of attaching, the next one is tried.
+// recorded, and what Config.Programs asks for, and calls from Start on. Where Config
+// leaves the choice, and the kernel refuses a mode of attaching, the next one is tried.
 func New(cfg Config) (*Tracer, error) {
 	k, err := checkKernel()
 	if err != nil {
@@ -335,6 +336,13 @@ func (t *Tracer) stopEarly(err error) error {
 		return nil
 	})
 	return err
+}
+
+// ProcessesLost returns how many records of Config.Programs were lost so far, with those that
+// the kernel did not show to a program as far as Counts has counted them. Like Counts it may
+// be called at any time and from any goroutine, but not after Close.
+func (t *Tracer) ProcessesLost() uint32 {
+	return atomic.LoadUint32(&t.object.shared.ProcessesLost) + t.object.processesMissed.Load()
 }
 
 // Counts: see stream.Source. It must not be called after Close.
