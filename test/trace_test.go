@@ -419,6 +419,16 @@ func TestLoadsWhatIsNeeded(t *testing.T) {
 			}
 		})
 	}
+	for option, forks := range map[string]bool{"--color=never": false, "--program": true} {
+		before := ourPrograms()
+		r := start(t, option)
+		loaded := programsSince(before)
+		r.stop()
+		programsLeft(before)
+		if slices.Contains(loaded, programName(bpf.ForkProgram)) != forks {
+			t.Errorf("loaded %v with %s", loaded, option)
+		}
+	}
 }
 
 // allClosesPrograms are those of which --all-closes loads some.

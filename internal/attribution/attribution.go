@@ -50,6 +50,15 @@ type Registry interface {
 	Close()
 }
 
+// Programs knows what each process runs; see program.Table.
+type Programs interface {
+	// Note takes what happens to a process.
+	Note(*bpf.Record)
+	// Of returns what a process runs, by its number in the initial PID namespace, nil
+	// where that is not known.
+	Of(pid uint32) *stream.Program
+}
+
 // Open makes a Registry; it is OpenRegistry but for tests.
 type Open func(container.Config) (Registry, error)
 
@@ -64,6 +73,8 @@ func OpenRegistry(cfg container.Config) (Registry, error) {
 
 // Attributor turns records into events. It is a stream.Records.
 type Attributor struct {
+	Programs Programs // to be set before the first record; nil where nothing asks for them
+
 	sink       stream.Sink
 	event      stream.Event // the one that the sink is given
 	registry   Registry     // nil where nothing asks for containers
@@ -150,15 +161,22 @@ func (a *Attributor) Close() {
 func (a *Attributor) Filtered() uint64 { return a.filtered.Load() }
 
 // Record gives the event of a call to the sink, if it is to be shown, and notes what
-// happens to cgroups.
+// happens to cgroups and processes.
 func (a *Attributor) Record(r *bpf.Record) error {
-	if r.Kind != bpf.Call {
+	switch r.Kind {
+	case bpf.Call:
+	case bpf.CgroupCreated, bpf.CgroupRemoved:
 		a.cgroup(r)
+		return nil
+	default:
+		if a.Programs != nil {
+			a.Programs.Note(r)
+		}
 		return nil
 	}
 	a.event.Record = r
 	if a.registry == nil {
-		return a.sink.Event(&a.event)
+		return a.give(r)
 	}
 	c, known := a.registry.Lookup(r.CgroupID)
 	if !a.shows(r.Flags, c, known) {
@@ -168,6 +186,14 @@ func (a *Attributor) Record(r *bpf.Record) error {
 	a.event.Container, a.event.Peer = shown(c, known), nil
 	if r.Socket != nil && r.Socket.PeerCgroup != 0 {
 		a.event.Peer = shown(a.registry.Lookup(r.Socket.PeerCgroup))
+	}
+	return a.give(r)
+}
+
+// give gives the event of a call to the sink.
+func (a *Attributor) give(r *bpf.Record) error {
+	if a.Programs != nil {
+		a.event.Program = a.Programs.Of(r.PID)
 	}
 	return a.sink.Event(&a.event)
 }

@@ -346,3 +346,52 @@ type countedEvents struct {
 }
 
 func (c *countedEvents) Event(*stream.Event) error { c.n++; return nil }
+
+// ran is Programs that have what a test says, and keep what they are given.
+type ran struct {
+	program *stream.Program
+	noted   []bpf.Kind
+}
+
+func (p *ran) Note(r *bpf.Record)            { p.noted = append(p.noted, r.Kind) }
+func (p *ran) Of(pid uint32) *stream.Program { return map[uint32]*stream.Program{7: p.program}[pid] }
+
+// programsOf is a Sink that keeps what each event has.
+type programsOf struct {
+	shownEvents
+	programs []*stream.Program
+}
+
+func (s *programsOf) Event(e *stream.Event) error {
+	s.programs = append(s.programs, e.Program)
+	return nil
+}
+
+// What happens to processes goes to who knows their programs, and each event has its own.
+func TestPrograms(t *testing.T) {
+	sink, programs := &programsOf{}, &ran{program: &stream.Program{Exe: "/a"}}
+	a := Pass(sink)
+	all := []bpf.Draft{
+		{Event: bpf.Event{Kind: bpf.Forked}, Details: &bpf.Details{}},
+		{Event: bpf.Event{PID: 7}},
+		{Event: bpf.Event{Kind: bpf.Executed}, Details: &bpf.Details{}},
+		{Event: bpf.Event{PID: 8}},
+		{Event: bpf.Event{Kind: bpf.Ended}},
+	}
+	for _, asked := range []bool{false, true} {
+		if asked {
+			a.Programs = programs
+		}
+		for _, d := range all {
+			if err := a.Record(record(t, d)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if want := []bpf.Kind{bpf.Forked, bpf.Executed, bpf.Ended}; !reflect.DeepEqual(programs.noted, want) {
+		t.Errorf("noted %v, want %v", programs.noted, want)
+	}
+	if want := []*stream.Program{nil, nil, programs.program, nil}; !reflect.DeepEqual(sink.programs, want) {
+		t.Errorf("shown %v, want %v", sink.programs, want)
+	}
+}

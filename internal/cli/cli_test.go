@@ -55,6 +55,7 @@ func (s *stub) Misses() string                              { return s.misses }
 func (s *stub) HidesExecCloses() bool                       { return s.cfg.AllCloses }
 func (s *stub) Buffer() tracer.BufferKind                   { return tracer.Ring }
 func (s *stub) Syscalls() []bpf.Syscall                     { return bpf.Syscalls[:2] }
+func (s *stub) ProcessesLost() uint32                       { return 0 }
 func (s *stub) WakeOn(int)                                  {}
 func (s *stub) Counts() (stream.Counts, error)              { return s.counts, s.countsErr }
 func (s *stub) Dropped() (map[uint64]stream.Dropped, error) { return s.dropped, nil }

@@ -122,6 +122,7 @@ type Look struct {
 	Latency   bool
 	Lifetime  bool
 	AllCloses bool
+	Program   bool
 	Columns   option.List
 	Time      *option.Choice
 	Precision *option.Choice
@@ -141,6 +142,7 @@ func (l *Look) Flags() []cli.Flag {
 		look.toggle(&l.Latency, "latency", "", "show how long calls took"),
 		look.toggle(&l.Lifetime, "lifetime", "", "of what is closed: how long it was open, who opened it, and whether that was the last reference"),
 		look.toggle(&l.AllCloses, "all-closes", "", "also closes that no call is for: by exit, by exec, and each of a close_range"),
+		look.toggle(&l.Program, "program", "", "show which program makes the call, not only the name of its thread, and who forked it; JSON has the arguments, too"),
 		look.toggle(&l.FullPath, "full-path", "", "in tables, of opens show the absolute path of the file, not the path as given; JSON has both"),
 		look.value(l.Time, "time", "", "`STYLE`: utc, local, clock (time of day), unix or delta (to the event before)"),
 		look.value(l.Precision, "timestamp-precision", "", "`UNIT`: last digit of times: s, ms, us or ns"),
@@ -217,6 +219,7 @@ func (l *Look) lines() output.Options {
 		CgroupID:  l.CgroupID,
 		Latency:   l.Latency,
 		Lifetime:  l.Lifetime,
+		Program:   l.Program,
 		FullPath:  l.FullPath,
 		Columns:   l.Columns,
 		NoHeader:  l.NoHeader,
@@ -237,7 +240,7 @@ func (o *Options) resolve(needs stream.Needs) (r request, err error) {
 	if err := o.conflict(); err != nil {
 		return r, err
 	}
-	for name, shown := range map[string]bool{"full-path": needs.File, "latency": needs.Details, "lifetime": needs.Details} {
+	for name, shown := range map[string]bool{"full-path": needs.File, "latency": needs.Details, "lifetime": needs.Details, "program": needs.Programs} {
 		if slices.Contains(o.given, name) && !shown && o.Select.Paths.Len() == 0 {
 			return r, usagef("--%s is for -o wide and -o json, or a column that shows it", name)
 		}
@@ -261,6 +264,7 @@ func (o *Options) resolve(needs stream.Needs) (r request, err error) {
 		Latency:     needs.Latency,
 		Lifetime:    needs.Lifetime,
 		AllCloses:   o.Look.AllCloses,
+		Programs:    needs.Programs,
 		File:        needs.File || o.Look.FullPath,
 		Cgroups:     names || o.Select.IgnoreHost,
 		Filter:      o.Select.filter(),

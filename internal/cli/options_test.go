@@ -65,6 +65,8 @@ func TestConflicts(t *testing.T) {
 		"-p 1 -- true":                    "--pid and a command exclude each other",
 		"-p 1 --follow -- true":           "--pid and a command exclude each other",
 		"--latency --columns pid":         "--latency" + needsDetails,
+		"--program --columns pid":         "--program" + needsDetails,
+		"--program -o strace":             "--program is for tables, not for -o strace",
 		"--full-path":                     "--full-path" + needsDetails,
 		"--all-closes --path /etc":        "--all-closes" + needsDetails,
 		"-o wide --all-closes -s open":    "--all-closes shows closes, which --syscall leaves out",

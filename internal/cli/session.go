@@ -13,6 +13,8 @@ import (
 	"strings"
 	"time"
 
+	"kernel.org/pub/linux/libs/security/libcap/cap"
+
 	"github.com/copenclose/copenclose/bpf"
 	"github.com/copenclose/copenclose/internal/attribution"
 	"github.com/copenclose/copenclose/internal/cgroup"
@@ -23,6 +25,7 @@ import (
 	"github.com/copenclose/copenclose/internal/doctor"
 	"github.com/copenclose/copenclose/internal/option"
 	"github.com/copenclose/copenclose/internal/privilege"
+	"github.com/copenclose/copenclose/internal/program"
 	"github.com/copenclose/copenclose/internal/stream"
 	"github.com/copenclose/copenclose/internal/tracer"
 )
@@ -39,6 +42,7 @@ type kernel interface {
 	Buffer() tracer.BufferKind
 	Syscalls() []bpf.Syscall
 	Dropped() (map[uint64]stream.Dropped, error)
+	ProcessesLost() uint32
 	WakeOn(fd int)
 	Close()
 }
@@ -59,6 +63,7 @@ type session struct {
 	kept       *descriptor.Kept   // or where that is noted already
 	kernel     kernel
 	attributor *attribution.Attributor
+	programs   *program.Table // nil where nobody asks which program makes a call
 	atEnd      func()         // called when the trace is to end, also by itself
 	records    stream.Records // what the kernel's records go to
 }
@@ -198,7 +203,13 @@ func (s *session) noteBirths() (err error) {
 // attribute puts the attribution between the kernel and the sink.
 func (s *session) attribute() (err error) {
 	s.attributor = attribution.Pass(s.sink)
-	defer func() { s.records = s.attributor }()
+	defer func() {
+		if s.tracer.Programs {
+			s.findPrograms()
+			s.attributor.Programs = s.programs
+		}
+		s.records = s.attributor
+	}()
 	if !s.tracer.Cgroups {
 		return nil
 	}
@@ -213,6 +224,22 @@ func (s *session) attribute() (err error) {
 		s.remark.Printf("cannot read cgroups; containers are told apart by PID namespace only: %v", err)
 	}
 	return nil
+}
+
+// findPrograms finds out what every process runs. From inside a PID namespace processes
+// go by other numbers than in records, and are known once they execute a program.
+func (s *session) findPrograms() {
+	var proc *program.Proc
+	if inInitialPIDNamespace() {
+		proc = program.OpenProc("/proc")
+	}
+	s.programs = program.NewTable(proc, s.kernel.ProcessesLost)
+	switch {
+	case proc == nil:
+		s.remark.Print("in this PID namespace programs are known only once they are executed: run copenclose in that of the host to know those that run")
+	case proc.Denied() && !privilege.Has(cap.SYS_PTRACE):
+		s.remark.Print("without CAP_SYS_PTRACE, programs of other users that run already are not known")
+	}
 }
 
 // start opens the gate in the kernel, and says so.
@@ -279,6 +306,7 @@ func (s *session) dropPrivileges() {
 		CgroupIDs:  s.tracer.Cgroups,
 		Runtimes:   s.tracer.Cgroups && s.attribution.Names,
 		Namespaces: s.tracer.Cgroups && s.attribution.Choose != nil,
+		Programs:   s.programs != nil,
 		Command:    s.command != nil,
 		Network:    s.network,
 		Folders:    s.folders(),

@@ -130,8 +130,15 @@ func (s *session) sumUp(w *output.Writer, to summaryFile, err error) error {
 		return err // the command was not run
 	}
 	counts, countErr := s.kernel.Counts()
-	if counts.Lost+counts.Limited+counts.Missed+counts.Unfollowed > 0 {
+	var unknown uint64
+	if s.programs != nil {
+		unknown = s.programs.Missing()
+	}
+	if counts.Lost+counts.Limited+counts.Missed+counts.Unfollowed+unknown > 0 {
 		s.remark.SetOutput(s.tool.stderr)
+	}
+	if unknown > 0 {
+		s.remark.Printf("there was no room to note what %d processes run", unknown)
 	}
 	counts.Filtered += s.attributor.Filtered()
 	unwritten := w.Unwritten() + counts.Unread

@@ -23,6 +23,8 @@ type Field struct {
 	// OnlyColumn says that objects do not have the field, because they have what it is
 	// made of.
 	OnlyColumn bool
+	// OfExec says that rows of exec have the field also where programs are not asked for.
+	OfExec bool
 
 	alias  string // another name for --columns
 	width  int    // of a column, at least
@@ -71,6 +73,7 @@ const (
 	Result               // what a call returned: a number, below 0 an errno
 	Files                // what a close_range closed, see bpf.Record.Closed; the number is how many are not there
 	Detail               // what the call was about, in words: see appendDetail
+	Parents              // who forked the process, see stream.Program; as text, which is escaped
 )
 
 // A Value is a field of one event.
@@ -135,8 +138,8 @@ type facet uint16
 const (
 	ofTime facet = 1 << iota
 	ofCaller
-	ofContainer
-	ofABI // or on nothing but the syscall
+	ofContainer // or of its program
+	ofABI       // or on nothing but the syscall
 	ofResult
 	ofArguments // of the call, without the path
 	ofKind      // of its target
@@ -158,6 +161,7 @@ const (
 	hasVia      trait = 1 << 30 // it was no syscall
 	hasSlot     trait = 1 << 31 // a direct descriptor
 	hasLifetime trait = 1 << 32
+	hasProgram  trait = 1 << 33
 )
 
 // isOn returns the traits of calls on these.
@@ -174,6 +178,9 @@ func traitsOf(e *stream.Event) (t trait) {
 	}
 	if e.Ret < 0 {
 		t |= hasFailed
+	}
+	if e.Program != nil {
+		t |= hasProgram
 	}
 	if e.Flags&bpf.ViaIOUring != 0 {
 		t |= hasVia

@@ -23,10 +23,11 @@ var (
 	needsFile       = stream.Needs{Details: true, File: true}
 	needsContainers = stream.Needs{Containers: true}
 	needsPeers      = stream.Needs{Details: true, Containers: true}
+	needsPrograms   = stream.Needs{Programs: true}
 )
 
 // Fields has every field, in the order of JSON's keys.
-var Fields = slices.Concat(callerFields, containerParts("container", needsContainers, caller), callFields, argumentFields, processFields, targetFields,
+var Fields = slices.Concat(callerFields, programFields, containerParts("container", needsContainers, caller), callFields, argumentFields, processFields, targetFields,
 	containerParts("peer_container", needsPeers, peer), socketFields, lifetimeFields, outcomeFields)
 
 var callerFields = []Field{

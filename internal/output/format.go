@@ -93,6 +93,7 @@ type Options struct {
 	CgroupID  bool      // containers by cgroup id instead of hostname
 	Latency   bool      // how long calls took
 	Lifetime  bool      // how long what is closed was open
+	Program   bool      // what the process runs, and who forked it
 	FullPath  bool      // in tables, of opens the file's own path, not the path as given
 	Columns   []string  // names of fields, or changes like +latency and -gid; none for those of the format
 	NoHeader  bool      //
@@ -145,13 +146,27 @@ func (o *Options) rows(r *registered) (*rows, stream.Needs, error) {
 			}
 		}
 	}
+	if needs.Programs {
+		rows.lineMax += programMax * max(1, len(fields))
+	}
 	return rows, needs, nil
 }
 
 // fields returns what each line has.
 func (o *Options) fields(r *registered) (fields []Field, err error) {
 	if r.columns == nil {
-		return slices.DeleteFunc(slices.Clone(Fields), func(f Field) bool { return f.OnlyColumn }), nil
+		for _, f := range Fields {
+			if f.needs.Programs && !o.Program {
+				if !f.OfExec {
+					continue
+				}
+				f = ofExecAlone(f)
+			}
+			if !f.OnlyColumn {
+				fields = append(fields, f)
+			}
+		}
+		return fields, nil
 	}
 	names := o.Columns
 	if areChanges(names) {

@@ -18,7 +18,7 @@ const JSON Format = "json"
 
 var jsonFormat = registered{
 	name: JSON, about: "an object a line with every field, see docs/event.schema.json; what does not apply is absent",
-	takes: []string{"latency", "lifetime", "full-path", "timestamp-precision"}, precision: Nanoseconds,
+	takes: []string{"latency", "lifetime", "program", "full-path", "timestamp-precision"}, precision: Nanoseconds,
 	style: newJSONLines, lists: true,
 }
 
@@ -32,6 +32,9 @@ type jsonLines struct {
 	file       stream.Event
 	fileRecord bpf.Record
 	fileCells  []cell
+	// Who forked a process, and what it has.
+	parent      *stream.Parent
+	parentCells []func([]byte, *stream.Event) []byte
 }
 
 func newJSONLines(_ *Options, fields []Field, c *clock) style {
@@ -45,6 +48,11 @@ func newJSONLines(_ *Options, fields []Field, c *clock) style {
 		}
 	}
 	j.fileCells = j.cells(closed)
+	j.parentCells = []func([]byte, *stream.Event) []byte{
+		j.value(Unsigned, `"pid`, func(*stream.Event, []byte) Value { return unsigned(j.parent.PID) }),
+		j.value(Text, `"exe`, func(*stream.Event, []byte) Value { return textOf(j.parent.Exe) }),
+		j.value(Text, `"comm`, func(*stream.Event, []byte) Value { return textOf(j.parent.Comm) }),
+	}
 	return j
 }
 
@@ -144,6 +152,13 @@ func (j *jsonLines) value(kind Kind, name string, value func(*stream.Event, []by
 		return func(b []byte, e *stream.Event) []byte {
 			return append(j.clock.append(append(b, textKey...), e.Time), `",`...)
 		}
+	case Parents:
+		return func(b []byte, e *stream.Event) []byte {
+			if e.Program == nil || len(e.Program.Parents) == 0 {
+				return b
+			}
+			return j.appendParents(append(b, key...), e)
+		}
 	case Files:
 		return func(b []byte, e *stream.Event) []byte {
 			if value(e, nil).Kind == None {
@@ -171,6 +186,22 @@ func (j *jsonLines) appendFiles(b []byte, e *stream.Event) []byte {
 			if c := &j.fileCells[i]; c.when.holds(has) {
 				b = c.append(b, &j.file)
 			}
+		}
+		b[len(b)-1] = '}'
+		b = append(b, ',')
+	}
+	b[len(b)-1] = ']'
+	return append(b, ',')
+}
+
+// appendParents appends an object for each process that forked the one before.
+func (j *jsonLines) appendParents(b []byte, e *stream.Event) []byte {
+	b = append(b, '[')
+	for i := range e.Program.Parents {
+		j.parent = &e.Program.Parents[i]
+		b = append(b, '{')
+		for _, cell := range j.parentCells {
+			b = cell(b, e)
 		}
 		b[len(b)-1] = '}'
 		b = append(b, ',')

@@ -436,8 +436,9 @@ func FuzzJSON(f *testing.F) {
 		all := bpf.Draft{Details: &bpf.Details{NumClosed: 1}, Closed: []bpf.Draft{d}}
 		comm, hostname = comm[:min(len(comm), 15)], hostname[:min(len(hostname), 64)]
 		var out bytes.Buffer
-		w := fixed(&out, Options{Format: JSON})
-		_ = w.Event(&stream.Event{Record: sent("openat", comm, hostname, d)})
+		w := fixed(&out, Options{Format: JSON, Program: true})
+		program := &stream.Program{Exe: given, Args: []byte(name), Parents: []stream.Parent{{Exe: name}, {Comm: comm}, {}}}
+		_ = w.Event(&stream.Event{Record: sent("openat", comm, hostname, d), Program: program})
 		_ = w.Event(&stream.Event{Record: sent("connect", comm, hostname, d)})
 		_ = w.Event(&stream.Event{Record: sent("close_range", comm, hostname, all)})
 		_ = w.Flush()
@@ -499,9 +500,9 @@ func TestBufferNeverGrows(t *testing.T) {
 		"two sockets":  sent("close", comm, hostname, bpf.Draft{Details: socket(1), Socket: &bpf.Socket{Family: 1, Type: 1, Protocol: 0}, Peer: bpf.Address{Unix: path}, Local: bpf.Address{Unix: path}}),
 		"many sockets": sent("close_range", comm, hostname, ranged),
 	} {
-		options := []Options{{Columns: []string{"path", "detail", "file", "detail", "addr", "local_addr"}}}
+		options := []Options{{Columns: []string{"path", "detail", "file", "detail", "addr", "local_addr", "exe", "args", "parents"}}}
 		for _, format := range Formats() {
-			options = append(options, Options{Format: format, Latency: true, FullPath: true})
+			options = append(options, Options{Format: format, Latency: true, FullPath: true, Program: true})
 		}
 		for _, o := range options {
 			var out bytes.Buffer
@@ -509,7 +510,7 @@ func TestBufferNeverGrows(t *testing.T) {
 			room := cap(w.buffer)
 			for out.Len() < 2*bufferSize {
 				before := len(w.buffer)
-				if err := w.Event(&stream.Event{Record: worst, Container: containers[0], Peer: containers[2]}); err != nil {
+				if err := w.Event(&stream.Event{Record: worst, Container: containers[0], Peer: containers[2], Program: longestProgram}); err != nil {
 					t.Fatal(err)
 				}
 				if line := len(w.buffer) - before; line >= w.format.longest() {
@@ -553,9 +554,9 @@ func TestCountsWhatWasWritten(t *testing.T) {
 
 func TestNoAllocations(t *testing.T) {
 	for _, format := range Formats() {
-		w := fixed(io.Discard, Options{Format: format})
+		w := fixed(io.Discard, Options{Format: format, Program: true})
 		for _, r := range records {
-			e := &stream.Event{Record: r, Peer: containers[0]}
+			e := &stream.Event{Record: r, Peer: containers[0], Program: programs[0]}
 			if n := testing.AllocsPerRun(1000, func() { _ = w.Event(e) }); n != 0 {
 				t.Errorf("%s: %v allocations for %s", format, n, bpf.Syscalls[r.Syscall].Name)
 			}

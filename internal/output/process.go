@@ -14,20 +14,13 @@ import (
 	"github.com/copenclose/copenclose/internal/stream"
 )
 
-// executes and exits report what happens to a process.
-func executes(s bpf.Syscall) bool { return s.Name == "exec" }
-func exits(s bpf.Syscall) bool    { return s.Name == "exit" }
+// exits reports whether a process ends.
+func exits(s bpf.Syscall) bool { return s.Name == "exit" }
 
 // isEvent reports whether it is no syscall, but what happens to a process.
 func isEvent(s bpf.Syscall) bool { return s.Event }
 
 var processFields = []Field{
-	{Name: "args", About: "of exec: the arguments, quoted as in a shell where they have to be", Kind: Text, width: 16,
-		needs: needsDetails, facets: ofCall, calls: executes,
-		value: func(e *stream.Event, scratch []byte) Value { return text(appendArgs(scratch, e.Given(), asIs)) }},
-	{Name: "args_truncated", About: "args is cut", Kind: True, width: 9,
-		needs: needsDetails, facets: ofCall, calls: executes, when: condition{all: isRemarked * trait(bpf.ArgsCut)},
-		value: func(*stream.Event, []byte) Value { return Value{Kind: True} }},
 	{Name: "signal", About: "of exit: the signal that ended the process, by name", Kind: Symbol, width: 8,
 		needs: needsDetails, facets: ofCall, calls: exits,
 		value: func(e *stream.Event, scratch []byte) Value { return symbols(appendSignal(scratch, e.Record)) }},

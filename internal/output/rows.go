@@ -107,6 +107,7 @@ type line struct {
 	slotAfter uint32
 	fileMode  uint16
 	container *stream.Container
+	program   *stream.Program
 }
 
 // newRows returns the format that writes lines in a style.
@@ -214,9 +215,9 @@ func (r *rows) changed(before *line, e *stream.Event) (changed facet) {
 		changed |= ofTime
 		before.second = second
 	}
-	if e.Container != before.container {
+	if e.Container != before.container || e.Program != before.program {
 		changed |= ofContainer
-		before.container = e.Container
+		before.container, before.program = e.Container, e.Program
 	}
 	if now.ABI != before.event.ABI {
 		changed |= ofABI

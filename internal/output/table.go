@@ -24,13 +24,13 @@ const (
 	Wide  Format = "wide"
 )
 
-var tableOptions = []string{"columns", "use-cgv2", "full-path", "latency", "lifetime", "time", "timestamp-precision", "no-header", "color"}
+var tableOptions = []string{"columns", "use-cgv2", "full-path", "latency", "lifetime", "program", "time", "timestamp-precision", "no-header", "color"}
 
 var tableFormat = registered{
 	name: Table, about: "who made which call, in the columns of the first copenclose",
 	takes: tableOptions, precision: Seconds,
 	columns: func(o *Options) []string {
-		columns := []string{"time", hostColumn(o), "pid", "uid", "gid", "syscall", "comm"}
+		columns := append([]string{"time", hostColumn(o), "pid", "uid", "gid", "syscall", "comm"}, programColumns(o)...)
 		if o.Latency {
 			columns = append(columns, "lat")
 		}
@@ -46,7 +46,8 @@ var wideFormat = registered{
 	name: Wide, about: "more columns: container, fd, result and what the call was about; fits a terminal, and is whole in a pipe or a file",
 	takes: tableOptions, precision: Seconds,
 	columns: func(o *Options) []string {
-		columns := []string{"time", hostColumn(o), "container", "pid", "uid", "gid", "syscall", "comm", "fd", "ret"}
+		columns := append([]string{"time", hostColumn(o), "container", "pid", "uid", "gid", "syscall", "comm"}, programColumns(o)...)
+		columns = append(columns, "fd", "ret")
 		if o.Latency {
 			columns = append(columns, "lat")
 		}
@@ -60,6 +61,14 @@ var wideFormat = registered{
 
 // lifetimeColumns are what --lifetime shows; JSON has the rest.
 var lifetimeColumns = []string{"lifetime", "made_by", "last"}
+
+// programColumns are what --program shows; JSON has the arguments, too.
+func programColumns(o *Options) []string {
+	if !o.Program {
+		return nil
+	}
+	return []string{"exe", "parents"}
+}
 
 func hostColumn(o *Options) string {
 	if o.CgroupID {
@@ -187,6 +196,16 @@ func (t *table) cell(kind Kind, c *column, value func(*stream.Event, []byte) Val
 			b = appendText(b, value(e, scratch), c.last)
 			if isASCII(b[start:]) {
 				return t.fill(b, start, c)
+			}
+			return t.fit(b, start, c)
+		}
+	case Parents:
+		return func(b []byte, e *stream.Event) []byte {
+			start := len(b)
+			if v := value(e, scratch); v.Kind == None {
+				b = append(b, '-')
+			} else {
+				b = append(b, v.text...)
 			}
 			return t.fit(b, start, c)
 		}

@@ -12,13 +12,14 @@ import (
 
 var tsvFormat = registered{
 	name: "tsv", about: "values with tabs between them, for DuckDB, cut and spreadsheets; empty where a field does not apply",
-	takes: []string{"columns", "use-cgv2", "full-path", "latency", "lifetime", "time", "timestamp-precision", "no-header"}, precision: Microseconds,
+	takes: []string{"columns", "use-cgv2", "full-path", "latency", "lifetime", "program", "time", "timestamp-precision", "no-header"}, precision: Microseconds,
 	columns: valueColumns, style: newTSV, lists: true,
 }
 
 // valueColumns returns the columns of formats for programs.
 func valueColumns(o *Options) []string {
-	columns := []string{"time", hostColumn(o), "container", "pid", "uid", "gid", "syscall", "comm", "fd", "ret", "error"}
+	columns := append([]string{"time", hostColumn(o), "container", "pid", "uid", "gid", "syscall", "comm"}, programColumns(o)...)
+	columns = append(columns, "fd", "ret", "error")
 	if o.Latency {
 		columns = append(columns, "latency_ns")
 	}
@@ -77,7 +78,7 @@ func (t *tsv) append(b []byte, v Value, e *stream.Event) []byte {
 		return strconv.AppendUint(b, v.number, 10)
 	case Signed, Result:
 		return strconv.AppendInt(b, v.Signed(), 10)
-	case Symbol:
+	case Symbol, Parents:
 		return append(b, v.text...)
 	case Time:
 		return t.clock.append(b, v.number)

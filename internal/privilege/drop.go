@@ -22,6 +22,7 @@ type Keep struct {
 	CgroupIDs  bool     // cgroups are looked up by their ids
 	Runtimes   bool     // runtimes are asked, those of other users, too
 	Namespaces bool     // namespaces of containers are entered, to read their hostnames
+	Programs   bool     // executables of processes are looked up
 	Network    bool     // peers are answered and called over IP
 	Command    bool     // a program that was started is ended with the tool, also if it has become another user's
 	Folders    []string // may be read, with what is below, as those that are open; others may not
@@ -38,7 +39,7 @@ func (k *Keep) capabilities() (kept []cap.Value) {
 		{k.Runtimes, cap.DAC_OVERRIDE},
 		{k.Command, cap.KILL},
 		{k.Namespaces, cap.SYS_ADMIN},
-		{k.Namespaces, cap.SYS_PTRACE},
+		{k.Namespaces || k.Programs, cap.SYS_PTRACE},
 	} {
 		if c.needed && Has(c.capability) {
 			kept = append(kept, c.capability)
@@ -101,10 +102,13 @@ func dropNewPrivileges(Keep) (string, error) {
 }
 
 // dropFiles leaves folders to be read. Landlock refuses what asks for the right to
-// trace a process outside, as /proc/PID/ns does.
+// trace a process outside, as /proc/PID/ns and exe do.
 func dropFiles(k Keep) (string, error) {
-	if k.Namespaces {
+	switch {
+	case k.Namespaces:
 		return "", errors.New("the namespaces of containers would be out of reach (Landlock)")
+	case k.Programs:
+		return "", errors.New("the executables of processes would be out of reach (Landlock)")
 	}
 	if abi, err := syscall.LandlockGetABIVersion(); err != nil || abi < 1 {
 		return "", fmt.Errorf("this kernel has no Landlock: %w", err)

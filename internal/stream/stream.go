@@ -26,6 +26,7 @@ type Event struct {
 	*bpf.Record
 	Container *Container // of the caller; nil for the host
 	Peer      *Container // of who is at the other end of a unix socket; nil for the host
+	Program   *Program   // of the caller; nil where it is not known, or not asked for
 }
 
 // Needs is what must be recorded, and found out, for an event.
@@ -36,6 +37,7 @@ type Needs struct {
 	Lifetime   bool // how long what is closed was open, in Details
 	File       bool // of opens the absolute path of the file, in Details
 	Containers bool // the names of containers
+	Programs   bool // Event.Program
 }
 
 // Or returns what one of both needs.
@@ -47,6 +49,7 @@ func (n Needs) Or(m Needs) Needs {
 		Lifetime:   n.Lifetime || m.Lifetime,
 		File:       n.File || m.File,
 		Containers: n.Containers || m.Containers,
+		Programs:   n.Programs || m.Programs,
 	}
 }
 

@@ -54,7 +54,7 @@ const ofTheTool = "^Test(Serve.*|Collector|Fleet|PromTool|Kubelet|Top.*|Command(
 // betweenOthers are the tests for kernels between the oldest and the newest: of programs
 // that differ by kernel, and of what the verifier there says of them.
 const betweenOthers = "^Test(AllCloses|Births|Calls|Details|Filters|GivesUpPrivileges|HangingCloses|LittleMemory|Lifetime|Makes|NothingStays|Podman|Processes|" +
-	"Programs|Requests|Summary|Verifies)$"
+	"Programs|Requests|Summary|Verifies|WhoCalls)$"
 
 // preemptible are the tests of what goes wrong where a kernel preempts programs:
 // calls that are missed, or mixed up.

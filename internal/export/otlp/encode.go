@@ -73,7 +73,7 @@ var semantic = map[string]string{
 // is a part of the record or of its resource instead, or that no Sink here asks for.
 func AttributeOf(f *output.Field) string {
 	switch {
-	case f.OnlyColumn, f.Name == "time", strings.HasPrefix(f.Name, "container."), f.Needs().Lifetime:
+	case f.OnlyColumn, f.Name == "time", strings.HasPrefix(f.Name, "container."), f.Needs().Lifetime, f.Needs().Programs && !f.OfExec:
 		return ""
 	}
 	return cmp.Or(semantic[f.Name], "copenclose."+f.Name)

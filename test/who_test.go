@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The copenclose authors
+
+package test
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// What --program says of rows, beside what the processes were started as.
+
+func TestWhoCalls(t *testing.T) {
+	autoAttach(t, func(t *testing.T, options ...string) { whoCalls(t, options...) })
+	t.Run("perf", func(t *testing.T) {
+		autoAttach(t, func(t *testing.T, options ...string) { whoCalls(t, append(options, "--buffer", "perf")...) })
+	})
+}
+
+// real is the executable that runs for a path.
+func real(t *testing.T, path string) string {
+	t.Helper()
+	path, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// shell is a shell that does what it reads, and says when it has done it.
+type shell struct {
+	t   *testing.T
+	cmd *exec.Cmd
+	in  io.Writer
+	out *bufio.Reader
+}
+
+func startShell(t *testing.T, args ...string) *shell {
+	t.Helper()
+	s := &shell{t: t, cmd: exec.Command("/bin/sh", append([]string{"-c", `while read -r line; do eval "$line"; echo done; done`}, args...)...)}
+	in, err := s.cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := s.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.in, s.out = in, bufio.NewReader(out)
+	if err := s.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { in.Close(); _ = s.cmd.Wait() })
+	return s
+}
+
+func (s *shell) do(line string) {
+	s.t.Helper()
+	if _, err := io.WriteString(s.in, line+"\n"); err != nil {
+		s.t.Fatal(err)
+	}
+	if answer, err := s.out.ReadString('\n'); err != nil || answer != "done\n" {
+		s.t.Fatalf("the shell says %q: %v", answer, err)
+	}
+}
+
+func whoCalls(t *testing.T, options ...string) {
+	me, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sh, cat, true_ := real(t, "/bin/sh"), real(t, "/bin/cat"), real(t, "/bin/true")
+	tester := fmt.Sprint(os.Getpid(), " ", real(t, me))
+	const loop = 200
+
+	before := startShell(t, "it's")
+	before.do(":") // so that it has executed the shell, and waits
+	r := start(t, append(options, "-o", "json", "--program", "-s", "openat", "--path", "/dev/,/etc/", "--no-runtime")...)
+	before.do(": </dev/null")                    // the shell itself
+	before.do("(: </dev/zero)")                  // a fork without an exec
+	before.do("/bin/cat /etc/passwd >/dev/null") // a fork with one
+	short := exec.Command("/bin/sh", "-c", fmt.Sprintf(`i=0; while [ $i -lt %d ]; do /bin/true "$i"; i=$((i+1)); done`, loop))
+	turns := exec.Command("/bin/sh", "-c", ": </dev/zero; exec /bin/cat /dev/null")
+	for _, cmd := range []*exec.Cmd{short, turns} {
+		if err := cmd.Run(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	res := r.stop()
+	validate(t, res.stdout)
+	if res.missesCalls() {
+		t.Skip("calls were missed")
+	}
+
+	first := `/bin/sh -c 'while read -r line; do eval "$line"; echo done; done' 'it'\''s'`
+	shellPID, turnsPID, shortPID := before.cmd.Process.Pid, turns.Process.Pid, short.Process.Pid
+	want := map[string]int{
+		fmt.Sprintf("/dev/null %s | %s | %s", sh, first, tester):                                          2, // once for cat's stdout
+		fmt.Sprintf("/dev/zero %s | %s | %d %s, %s", sh, first, shellPID, sh, tester):                     1,
+		fmt.Sprintf("/etc/passwd %s | /bin/cat /etc/passwd | %d %s, %s", cat, shellPID, sh, tester):       1,
+		fmt.Sprintf("/dev/zero %s | /bin/sh -c ': </dev/zero; exec /bin/cat /dev/null' | %s", sh, tester): 1,
+		fmt.Sprintf("/dev/null %s | /bin/cat /dev/null | %s", cat, tester):                                1,
+	}
+	got := make(map[string]int)
+	trues := make(map[int]bool)
+	for _, e := range res.events {
+		pid, parents := e.number("pid"), parentsOf(e)
+		of := strings.Join(parents[:min(2, len(parents))], ", ")
+		switch path := e.text("path"); {
+		case pid == shellPID || pid == turnsPID || e.number("ppid") == shellPID:
+			if path != "/dev/null" && path != "/dev/zero" && path != "/etc/passwd" {
+				break // what the linker and the C library open
+			}
+			if pid == shellPID || pid == turnsPID {
+				of = parents[0]
+			}
+			// The output of the child is redirected between its fork and its exec.
+			if path == "/dev/null" && e.number("ppid") == shellPID {
+				of = parents[1]
+			}
+			got[fmt.Sprintf("%s %s | %s | %s", path, e.text("exe"), e.text("args"), of)]++
+		case e.number("ppid") == shortPID:
+			trues[pid] = true
+			if e.text("exe") != true_ || !strings.HasPrefix(e.text("args"), "/bin/true ") || of != fmt.Sprintf("%d %s, %s", shortPID, sh, tester) {
+				t.Fatalf("%v is not %s, of %d %s, %s", e, true_, shortPID, sh, tester)
+			}
+		}
+	}
+	for line, n := range want {
+		if got[line] != n {
+			t.Errorf("%d times %s", got[line], line)
+		}
+	}
+	if t.Failed() || len(got) != len(want) {
+		t.Errorf("shown are\n%s\n%s", strings.Join(slices.Sorted(maps.Keys(got)), "\n"), res.summary)
+	}
+	if len(trues) != loop {
+		t.Errorf("%d of %d processes have rows\n%s", len(trues), loop, res.summary)
+	}
+}
+
+// parentsOf are the parents that a row has, as "pid exe".
+func parentsOf(e event) (parents []string) {
+	list, _ := e["parents"].([]any)
+	for _, p := range list {
+		parent := event(p.(map[string]any))
+		parents = append(parents, fmt.Sprint(parent.number("pid"), " ", parent.text("exe")))
+	}
+	return parents
+}
