@@ -146,8 +146,10 @@ func (o *Options) rows(r *registered) (*rows, stream.Needs, error) {
 			}
 		}
 	}
-	if needs.Programs {
-		rows.lineMax += programMax * max(1, len(fields))
+	for _, f := range fields {
+		if f.needs.Programs {
+			rows.lineMax += programMax
+		}
 	}
 	return rows, needs, nil
 }
