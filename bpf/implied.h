@@ -222,10 +222,16 @@ struct {
 #define word_of(base, type, field) \
 	word_at((void *)(base) + bpf_core_field_offset(struct type, field))
 
-/* Functions of their own, so that the verifier does not go all ways through their loop. */
+/*
+ * Whether a thread has a table, or leaves it: exit_files() takes it from the thread first,
+ * and then the thread from files_struct.count. A function of its own, so that the verifier
+ * does not go all ways through the loop below.
+ */
 __noinline int has_table(__u64 thread, __u64 files)
 {
-	return word_of(thread, task_struct, files) == files;
+	__u64 its = word_of(thread, task_struct, files);
+
+	return its == files || (!its && !(__u32)word_of(thread, task_struct, exit_state));
 }
 
 /*

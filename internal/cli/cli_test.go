@@ -242,6 +242,14 @@ func TestContainers(t *testing.T) {
 	}
 }
 
+// What a kernel cannot show of all closes is said.
+func TestHiddenExecCloses(t *testing.T) {
+	r := run(t, &stub{during: atOnce}, "-o", "json", "--all-closes", "--no-runtime")
+	if r.status != 0 || !strings.Contains(r.stderr, "copenclose: what an exec closes is not shown: that needs fentry or kernel 6.10\n") {
+		t.Errorf("%+v", r)
+	}
+}
+
 // A trace has a header and rows on stdout, and the rest on stderr.
 func TestTrace(t *testing.T) {
 	ready := filepath.Join(t.TempDir(), "ready")
