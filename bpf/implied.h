@@ -10,6 +10,7 @@
 #include "filter.h"
 #include "ledger.h"
 #include "lifetime.h"
+#include "maps.h"
 #include "rate.h"
 #include "slots.h"
 
@@ -201,18 +202,11 @@ static __always_inline bool shows_implied(struct task_struct *task)
 	       caller_passes(task, pid_tgid);
 }
 
-/* A process by its number and when it began, in ns. */
-struct process {
-	__u64 started;
-	__u32 pid;
-	__u32 reserved;
-};
-
 /* Of those whose last threads end at once: whether their closes are recorded. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 4096);
-	__type(key, struct process);
+	__type(key, struct ended_process);
 	__type(value, __u8);
 } ended_tables SEC(".maps");
 
@@ -266,7 +260,7 @@ __noinline int count_holders(void)
 static __always_inline bool ends_table(struct task_struct *task)
 {
 	struct files_struct *files = task_walk(task, files);
-	struct process process = {
+	struct ended_process process = {
 		.started = task_walk(task, group_leader, start_time),
 		.pid = task_read(task, tgid),
 	};
