@@ -4,6 +4,7 @@
 package test
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -141,6 +142,18 @@ func TestCommandKeepsPrivileges(t *testing.T) {
 	}
 	if !strings.Contains(said, "\nmounted\n") {
 		t.Errorf("the command cannot mount:\n%s", said)
+	}
+}
+
+// Where /proc is of another PID namespace, threads cannot be found by it: what would be
+// given up on each of them stays, and the tool works.
+func TestForeignProc(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, "unshare", "--pid", "--fork", "--kill-child", copenclose, "-v", "-d", "100ms").CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "capabilities: not given up: /proc is of another PID namespace") ||
+		!strings.Contains(string(out), " events shown, ") {
+		t.Errorf("%v\n%s", err, out[max(0, len(out)-2000):])
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"strconv"
 	"strings"
 
 	"github.com/landlock-lsm/go-landlock/landlock"
@@ -73,7 +74,20 @@ func Drop(k Keep, note func(string)) {
 	}
 }
 
+// reachThreads reports whether what is given up on every thread can be: psx finds them
+// below /proc by our process id, and waits for them for ever where that is another
+// process's.
+func reachThreads() error {
+	if self, err := os.Readlink("/proc/self"); err == nil && self != strconv.Itoa(os.Getpid()) {
+		return errors.New("/proc is of another PID namespace (unshare --mount-proc)")
+	}
+	return nil
+}
+
 func dropCapabilities(k Keep) (string, error) {
+	if err := reachThreads(); err != nil {
+		return "", err
+	}
 	kept := k.capabilities()
 	set := cap.NewSet()
 	err := errors.Join(
@@ -112,6 +126,9 @@ func dropFiles(k Keep) (string, error) {
 	}
 	if abi, err := syscall.LandlockGetABIVersion(); err != nil || abi < 1 {
 		return "", fmt.Errorf("this kernel has no Landlock: %w", err)
+	}
+	if err := reachThreads(); err != nil {
+		return "", err
 	}
 	rules := landlock.RODirs(append(openFolders(), k.Folders...)...).IgnoreIfMissing()
 	// Later versions scope signals, which the command that is traced gets, and sockets.

@@ -47,7 +47,7 @@ type release struct {
 
 // ofTheTool are tests of what the tool does by itself, whatever kernel it runs on: make
 // test-e2e has them, and no machine here.
-const ofTheTool = "^Test(Serve.*|Collector|Fleet|PromTool|Kubelet|Top.*|Command(IsEnded|StillRuns|KeepsPrivileges)|CannotRun|Signals|Refusals|Version|Ends.*|" +
+const ofTheTool = "^Test(Serve.*|Collector|Fleet|PromTool|Kubelet|ForeignProc|Top.*|Command(IsEnded|StillRuns|KeepsPrivileges)|CannotRun|Signals|Refusals|Version|Ends.*|" +
 	"FullDisk|StoppedReader|BlockedOutput|ClosedBeforeTheHeader|SummaryOfCommand|LeaksCommand|StacksOfGo|Flames|CgroupUnmounted|" +
 	"FilteredRequests|Requests(OfOthers|AreCounted|InTheTable)|HangingRequests|KeptIsShared)$"
 
