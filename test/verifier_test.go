@@ -4,6 +4,7 @@
 package test
 
 import (
+	"flag"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -80,16 +81,37 @@ func combinations() (rows [][]int) {
 	return rows
 }
 
+var thorough = flag.Bool("thorough", false, "all combinations of TestVerifies, in each mode, also inside a VM")
+
+// combinationsOf returns which combinations a mode of attaching is tried with. Attaching to
+// handlers takes ten seconds inside a VM.
+func combinationsOf(t *testing.T, mode string) func(i int) bool {
+	ways, err := attachWays()
+	if err != nil {
+		t.Fatal(err)
+	}
+	switch hasPerf := slices.Contains(ways, "perf"); {
+	case *thorough || os.Getenv("COPENCLOSE_VM") == "":
+		return func(int) bool { return true }
+	case mode == "fentry" || mode == "kprobe":
+		return func(i int) bool { return i%6 == 0 }
+	case mode == "perf":
+		return func(i int) bool { return i%2 == 0 }
+	default:
+		return func(i int) bool { return !hasPerf || i%2 == 1 }
+	}
+}
+
 // The verifier takes what every two options leave of the programs, in each mode of
-// attaching. Inside a VM, where attaching to the handlers takes ten seconds, a third of the
-// combinations has to do for all modes but one: they share what the options are about.
+// attaching. Inside a VM each combination has to do with one mode, unless -thorough asks
+// for all: modes share what the options are about.
 func TestVerifies(t *testing.T) {
 	rows := combinations()
 	t.Logf("%d combinations", len(rows))
 	eachAttach(t, func(t *testing.T, options ...string) {
-		few := os.Getenv("COPENCLOSE_VM") != "" && !slices.Contains(options, "tracepoint")
+		wanted := combinationsOf(t, options[1])
 		for i, row := range rows {
-			if few && i%3 > 0 {
+			if !wanted(i) {
 				continue
 			}
 			args := append(slices.Clone(options), "--duration", "1ms")

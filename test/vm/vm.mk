@@ -23,6 +23,10 @@ test-vm: ## Run the tests on other kernels in VMs: KERNELS="6.1 7.2" ARGS="-test
 	$(Q)$(MAKE) --no-print-directory deps vm-deps
 	$(Q)$(MAKE) --no-print-directory vm-run
 
+.PHONY: test-verifier
+test-verifier: ## Every two options of a trace, in each mode of attaching, through the verifier of each kernel
+	$(Q)$(MAKE) --no-print-directory test-vm ARGS='-test.run=Verifies -thorough'
+
 .PHONY: vm-deps
 vm-deps: ## Install what the VMs need (Debian packages)
 	$(Q)$(SUDO) packaging/install-missing $(vm_packages_$(ARCH)) $(PACKAGES32) mmdebstrap debian-archive-keyring \
