@@ -101,8 +101,9 @@ func containerOf(t *testing.T, digit string, words ...string) (name string) {
 
 // showTop is a script that shows whether the terminal is as it was.
 func showTop(args string) string {
-	// The shell outlives the Ctrl-C that is meant for what it runs.
-	return fmt.Sprintf(`trap : INT; before=$(stty -g); echo the screen before; %s top --no-runtime -d 0.3 %s; echo "status $?"; [ "$(stty -g)" = "$before" ] && echo settings as before`,
+	// The shell outlives the Ctrl-C that is meant for what it runs. Where the monitor is
+	// killed, the process that draws restores the terminal after it.
+	return fmt.Sprintf(`trap : INT; before=$(stty -g); echo the screen before; %s top --no-runtime -d 0.3 %s; echo "status $?"; until [ "$(stty -g)" = "$before" ]; do sleep 0.05; done; echo settings as before`,
 		copenclose, args)
 }
 
