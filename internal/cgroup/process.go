@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+
+	"github.com/copenclose/copenclose/internal/procstat"
 )
 
 // FirstProcess returns the process that was started first of those in the cgroup
@@ -33,19 +35,17 @@ func (t *Tree) FirstProcess(path string) (pid int) {
 	return pid
 }
 
-// startTime returns when a process was started, in clock ticks after boot; see
-// proc_pid_stat(5).
+// startTime returns when a process was started, in clock ticks after boot.
 func startTime(pid int) (ticks uint64, ok bool) {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return 0, false
 	}
-	// The name, in parentheses, may contain anything. starttime is the 20th field
-	// after it.
-	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
-	if len(fields) < 20 {
+	const starttime = 22 - 3 // from the field after the name on
+	_, fields := procstat.Parse(stat)
+	if len(fields) <= starttime {
 		return 0, false
 	}
-	ticks, err = strconv.ParseUint(string(fields[19]), 10, 64)
+	ticks, err = strconv.ParseUint(string(fields[starttime]), 10, 64)
 	return ticks, err == nil
 }

@@ -4,7 +4,6 @@
 package program
 
 import (
-	"bytes"
 	"io"
 	"os"
 	"path/filepath"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"github.com/copenclose/copenclose/bpf"
+	"github.com/copenclose/copenclose/internal/procstat"
 	"github.com/copenclose/copenclose/internal/stream"
 )
 
@@ -91,14 +91,9 @@ const kthreadd = 2
 // statMax is more than the longest file stat; proc_pid_stat(5).
 const statMax = 2048
 
-// parseStat returns what a file stat says; comm is empty if it is none. The name, in
-// parentheses, may contain anything.
+// parseStat returns what a file stat says; comm is empty if it is none.
 func parseStat(stat []byte) (comm string, state byte, parent uint32) {
-	first, last := bytes.IndexByte(stat, '('), bytes.LastIndexByte(stat, ')')
-	if first < 0 || last < first {
-		return "", 0, 0
-	}
-	fields := bytes.Fields(stat[last+1:])
+	comm, fields := procstat.Parse(stat)
 	if len(fields) < 2 {
 		return "", 0, 0
 	}
@@ -106,7 +101,7 @@ func parseStat(stat []byte) (comm string, state byte, parent uint32) {
 	if err != nil {
 		return "", 0, 0
 	}
-	return string(stat[first+1 : last]), fields[0][0], uint32(ppid)
+	return comm, fields[0][0], uint32(ppid)
 }
 
 // cleanExe returns the path of an executable as records have it: without what the kernel

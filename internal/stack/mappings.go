@@ -12,6 +12,8 @@ import (
 	"path"
 	"slices"
 	"strconv"
+
+	"github.com/copenclose/copenclose/internal/procstat"
 )
 
 // A mapping is a part of a process's memory that can run, see proc_pid_maps(5).
@@ -91,7 +93,7 @@ func mappingOf(list []mapping, address uint64) *mapping {
 // with its number: where its stack and its code begin is random.
 type program struct{ startCode, startStack uint64 }
 
-// readProgram reads what a process runs now, see proc_pid_stat(5).
+// readProgram reads what a process runs now.
 func readProgram(pid uint32) (p program, err error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
@@ -102,7 +104,7 @@ func readProgram(pid uint32) (p program, err error) {
 
 func parseProgram(text []byte) (p program, err error) {
 	const startCode, startStack = 26 - 3, 28 - 3 // fields, from the one after the name on
-	fields := bytes.Fields(text[bytes.LastIndexByte(text, ')')+1:])
+	_, fields := procstat.Parse(text)
 	if len(fields) <= startStack {
 		return p, fmt.Errorf("not a line of /proc/PID/stat: %q", text)
 	}
