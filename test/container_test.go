@@ -449,18 +449,10 @@ func TestContainersCommand(t *testing.T) {
 }
 
 // From a container of its own the tool sees whose an event is, or says what it
-// takes. The image has the static binary alone, as the Dockerfile makes it.
+// takes.
 func TestContainerInside(t *testing.T) {
 	e := docker(t)
-	if _, err := os.Stat("../bin/static/copenclose"); err != nil {
-		t.Fatalf("%v; make static makes it", err)
-	}
-	tar := filepath.Join(t.TempDir(), "tar")
-	if out, err := exec.Command("tar", "-cf", tar, "-C", "../bin/static", "copenclose").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	e.do(t, "import", "--change", `ENTRYPOINT ["/copenclose","-I","-o","json"]`, tar, "copenclose:inside")
-	t.Cleanup(func() { e.do(t, "rmi", "copenclose:inside") })
+	e.staticImage(t, "copenclose:inside", "-I", "-o", "json")
 	c := e.run(t, e.busybox(t, []string{"--name", "ct-outside", "--pid=host"}, "sh", "-c", steady)...)
 	plain := e.run(t, e.busybox(t, nil, "sh", "-c", steady)...)
 	const warning = "docker run --privileged --pid=host --cgroupns=host"

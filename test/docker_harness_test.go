@@ -6,6 +6,7 @@ package test
 import (
 	"bufio"
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -117,6 +118,26 @@ func (e *engine) image(t *testing.T, names ...string) {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("images/image %s: %v\n%s", strings.Join(names, " "), err, out)
 	}
+}
+
+// staticImage makes an image that has the static binary alone, as the Dockerfile makes it,
+// which is run with these options before those of the container.
+func (e *engine) staticImage(t *testing.T, name string, options ...string) {
+	t.Helper()
+	if _, err := os.Stat("../bin/static/copenclose"); err != nil {
+		t.Fatalf("%v; make static makes it", err)
+	}
+	tar := filepath.Join(t.TempDir(), "tar")
+	if out, err := exec.Command("tar", "-cf", tar, "-C", "../bin/static", "copenclose").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	entry, err := json.Marshal(append([]string{"/copenclose"}, options...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	name = strings.TrimPrefix(name, "docker.io/")
+	e.do(t, "import", "--change", "ENTRYPOINT "+string(entry), tar, name)
+	t.Cleanup(func() { e.do(t, "rmi", name) })
 }
 
 // container is a running container.

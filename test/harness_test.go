@@ -490,3 +490,21 @@ func (l *lines) await(t *testing.T, re *regexp.Regexp) []string {
 
 // firstLine reads one line of r.
 func firstLine(r io.Reader) (string, error) { return bufio.NewReader(r).ReadString('\n') }
+
+// keepSettings restores settings of the whole machine, by their names below /proc/sys, when
+// the test is over.
+func keepSettings(t *testing.T, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		file := "/proc/sys/" + name
+		before, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := os.WriteFile(file, before, 0o644); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}

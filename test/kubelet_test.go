@@ -127,7 +127,6 @@ func daemonSetPod(t *testing.T) string {
 	return pod
 }
 
-// toolImage has the static binary, and nothing else.
 const toolImage = "docker.io/copenclose/node:1"
 
 // A kubeletNode is a kubelet without an API server, and its containerd.
@@ -162,7 +161,7 @@ func (p *pod) id(t *testing.T, container string) string {
 
 func startNode(t *testing.T) *kubeletNode {
 	t.Helper()
-	buildToolImage(t)
+	docker(t).staticImage(t, toolImage)
 	n := &kubeletNode{containerd: startContainerd(t, toolImage)}
 	dir := n.containerd.dir
 	n.pods = dir + "/pods"
@@ -219,23 +218,6 @@ authorization: {mode: AlwaysAllow}
 
 // bridge is the network of the pods.
 const bridge = "copenclose-k8s"
-
-// keepSettings restores what the kubelet sets for the whole machine.
-func keepSettings(t *testing.T, names ...string) {
-	t.Helper()
-	for _, name := range names {
-		file := "/proc/sys/" + name
-		before, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() {
-			if err := os.WriteFile(file, before, 0o644); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-}
 
 // run gives the kubelet a pod to run.
 func (n *kubeletNode) run(t *testing.T, name, pod string) {
@@ -304,20 +286,4 @@ func (n *kubeletNode) removePods(t *testing.T) {
 		}
 		return nil
 	})
-}
-
-// buildToolImage makes an image as the Dockerfile's last stage does.
-func buildToolImage(t *testing.T) {
-	t.Helper()
-	e := docker(t)
-	dir := t.TempDir()
-	if err := exec.Command("cp", "../bin/static/copenclose", dir+"/copenclose").Run(); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(dir+"/Dockerfile", []byte("FROM scratch\nCOPY copenclose /\nENTRYPOINT [\"/copenclose\"]\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	name := strings.TrimPrefix(toolImage, "docker.io/")
-	e.do(t, "build", "--quiet", "--tag", name, dir)
-	t.Cleanup(func() { e.do(t, "rmi", name) })
 }

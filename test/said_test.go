@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // A subject is a part of the trigger program. What it did, it says, and copenclose
@@ -172,13 +174,13 @@ const attempts = 3
 
 // allowPing lets root have ICMP sockets that are not raw, until the test is over.
 func allowPing(t *testing.T) {
-	const file = "/proc/sys/net/ipv4/ping_group_range"
-	before, err := os.ReadFile(file)
-	if err != nil {
+	const name = "net/ipv4/ping_group_range"
+	if unix.Access("/proc/sys/"+name, unix.W_OK) != nil {
 		return // the program then says that there are none
 	}
-	if os.WriteFile(file, []byte("0 0"), 0o644) == nil {
-		t.Cleanup(func() { _ = os.WriteFile(file, before, 0o644) })
+	keepSettings(t, name)
+	if err := os.WriteFile("/proc/sys/"+name, []byte("0 0"), 0o644); err != nil {
+		t.Fatal(err)
 	}
 }
 
