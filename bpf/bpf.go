@@ -73,7 +73,7 @@ const (
 	EndedTablesMap   = "ended_tables"
 )
 
-// The programs in Object that are not named after a syscall.
+// The programs of WriteObject that are not named after a syscall.
 const (
 	HandlersEnterProgram    = "handlers_enter"
 	HandlersReturnProgram   = "handlers_return"

@@ -58,10 +58,10 @@ type Config struct {
 	_                 [7]uint8
 }
 
-// ConfigVariable is the variable in Object that a Config is written to.
+// ConfigVariable is the variable in the object that a Config is written to.
 const ConfigVariable = "cfg"
 
-// NumbersVariable is the variable in Object that has a NumberTable for calls of an ABI.
+// NumbersVariable is the variable in the object that has a NumberTable for calls of an ABI.
 func NumbersVariable(abi ABI) string {
 	if abi == ABI32 {
 		return "of_number_32"

@@ -266,7 +266,7 @@ static __always_inline bool ends_table(struct task_struct *task)
 	};
 	__u32 holders;
 
-	if (!files || task_walk(task, signal, live.counter))
+	if (!files || !is_last_thread(task))
 		return false;
 	holders = kernel_read(files, count.counter) > 1 ? count_holders() : 1;
 	if (kernel_read(files, count.counter) > holders)

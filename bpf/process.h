@@ -120,11 +120,6 @@ static __always_inline int process_executes(void *ctx)
  * The last thread of a process; do_exit() has counted it out before. Where two end at
  * once, both may see that.
  */
-static __always_inline bool is_last_thread(struct task_struct *task)
-{
-	return !task_walk(task, signal, live.counter);
-}
-
 #define EEXIST 17 /* asm-generic/errno-base.h */
 
 /* Whether no other thread has been the last one of its process. */

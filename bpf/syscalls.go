@@ -322,7 +322,7 @@ func (s Syscall) Exists() bool {
 // Has reports whether the syscall has an argument with this role.
 func (s Syscall) Has(role Role) bool { return slices.Contains(s.Arguments[:], role) }
 
-// EntryProgram and ExitProgram are the names of the programs in Object that are
+// EntryProgram and ExitProgram are the names of the programs of WriteObject that are
 // for the handler of the calls that programs of the given ABI make.
 func (s Syscall) EntryProgram(abi ABI) string { return "enter_" + s.handler(abi) }
 

@@ -85,6 +85,12 @@ static __always_inline __u64 pid_tgid_of(struct task_struct *task)
 	return bpf_get_current_pid_tgid();
 }
 
+/* Of one that ends, which do_exit() has counted out before. */
+static __always_inline bool is_last_thread(struct task_struct *task)
+{
+	return !task_walk(task, signal, live.counter);
+}
+
 /* Copies by words what a plain memcpy() would by bytes, its alignment unknown. */
 #define copy_words(word, to, from, size)                               \
 	do {                                                           \
