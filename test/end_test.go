@@ -128,6 +128,7 @@ func TestSignals(t *testing.T) {
 	autoAttach(t, func(t *testing.T, options ...string) {
 		busy := busyHost(t)
 		r := start(t, append(options, "-p", strconv.Itoa(busy))...)
+		r.stdout.await(t, regexp.MustCompile(`(?m)^\S+ +\S+ +`+strconv.Itoa(busy)+` `))
 		r.signal(unix.SIGUSR1)
 		m := r.stderr.await(t, soFar)
 		r.signal(unix.SIGQUIT)

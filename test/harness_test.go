@@ -157,7 +157,7 @@ func runWay(t *testing.T, way, buffer string, test func(t *testing.T, options ..
 type run struct {
 	t      *testing.T
 	cmd    *exec.Cmd
-	stdout bytes.Buffer
+	stdout *lines
 	stderr *lines
 	exited chan struct{}
 	isJSON bool
@@ -195,9 +195,9 @@ func startProgram(t *testing.T, stdout io.Writer, program []string, args ...stri
 	if err := errors.Join(unix.Mkfifo(ready, 0o600), os.Chmod(ready, 0o666)); err != nil {
 		t.Fatal(err)
 	}
-	r := &run{t: t, stderr: newLines(), exited: make(chan struct{}), isJSON: slices.Contains(args, "json")}
+	r := &run{t: t, stdout: newLines(), stderr: newLines(), exited: make(chan struct{}), isJSON: slices.Contains(args, "json")}
 	r.cmd = exec.Command(program[0], slices.Concat(program[1:], []string{"--ready-file", ready}, args)...)
-	r.cmd.Stdout = &r.stdout
+	r.cmd.Stdout = r.stdout
 	if stdout != nil {
 		r.cmd.Stdout = stdout
 	}
@@ -281,7 +281,7 @@ func (r *run) wait() result {
 	if res.missed > 0 {
 		r.t.Log(res.summary)
 	}
-	if r.cmd.Stdout != io.Writer(&r.stdout) {
+	if r.cmd.Stdout != io.Writer(r.stdout) {
 		return res
 	}
 	if r.isJSON {

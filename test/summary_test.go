@@ -53,7 +53,7 @@ func summarize(t *testing.T, work func(), args ...string) (s summary, missesCall
 	if status := r.cmd.ProcessState.ExitCode(); status != 0 {
 		t.Fatalf("status %d\n%s", status, r.stderr)
 	}
-	if err := json.Unmarshal(r.stdout.Bytes(), &s); err != nil {
+	if err := json.Unmarshal([]byte(r.stdout.String()), &s); err != nil {
 		t.Fatalf("%v\n%s", err, r.stdout.String())
 	}
 	return s, strings.Contains(r.stderr.String(), "calls can be missed with --attach ")
