@@ -28,6 +28,7 @@ static __always_inline void fill(struct event *e, const struct call *call)
 		e->flags |= FLAG_INITIAL_PID_NS;
 	e->syscall = call->syscall;
 	e->abi = call->abi;
+	e->program_id = cfg.want_programs ? program_id_of(call->task) : 0;
 	copy_comm(e->comm, call->task);
 	e->hostname[0] = '\0';
 	if (cfg.want_hostname)

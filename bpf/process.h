@@ -156,11 +156,21 @@ static __always_inline void answer_by_name(struct task_struct *task)
 	shared.answered |= BIT(exit);
 }
 
-/* A record for the tool, in a slot that process_record() gave. */
-static __always_inline void send_process_record(void *ctx, struct slot *slot, bool with_details)
+/*
+ * Without the record of an end the tool knows the process for longer than it has to.
+ * Without the others it does not know what its program_id stands for, and looks it up.
+ */
+static __always_inline void count_process_lost(enum kind kind)
 {
-	if (send_slot(ctx, slot, with_details))
+	if (kind != KIND_ENDED)
 		__sync_fetch_and_add(&shared.processes_lost, 1);
+}
+
+/* A record for the tool, in a slot that process_record() gave. */
+static __always_inline void send_process_record(void *ctx, struct slot *slot, enum kind kind)
+{
+	if (send_slot(ctx, slot, kind != KIND_ENDED))
+		count_process_lost(kind);
 	give_back_slot(slot);
 }
 
@@ -170,13 +180,14 @@ static __always_inline struct slot *process_record(enum kind kind, struct task_s
 	struct slot *slot = take_slot();
 
 	if (!slot) {
-		__sync_fetch_and_add(&shared.processes_lost, 1);
+		count_process_lost(kind);
 		return NULL;
 	}
 	__builtin_memset(&slot->event, 0, sizeof(slot->event));
 	slot->event.time = bpf_ktime_get_ns();
 	slot->event.kind = kind;
 	slot->event.pid = task->tgid;
+	slot->event.program_id = program_id_of(task);
 	return slot;
 }
 
@@ -192,8 +203,9 @@ static __always_inline void note_fork(void *ctx, struct task_struct *parent,
 	if (!slot)
 		return;
 	slot->details.other = parent->tgid;
+	slot->details.inode = program_id_of(parent);
 	slot->details.ppid = task_walk(child, real_parent, tgid);
-	send_process_record(ctx, slot, true);
+	send_process_record(ctx, slot, KIND_FORKED);
 }
 
 static __always_inline void note_exec(void *ctx, struct task_struct *task)
@@ -202,9 +214,10 @@ static __always_inline void note_exec(void *ctx, struct task_struct *task)
 
 	if (!slot)
 		return;
-	slot->details.ppid = task_walk(task, real_parent, tgid);
 	describe_program(slot, task);
-	send_process_record(ctx, slot, true);
+	slot->details.inode = program_id_of(task_walk(task, real_parent));
+	slot->details.ppid = task_walk(task, real_parent, tgid);
+	send_process_record(ctx, slot, KIND_EXECUTED);
 }
 
 static __always_inline void note_end(void *ctx, struct task_struct *task)
@@ -212,7 +225,7 @@ static __always_inline void note_end(void *ctx, struct task_struct *task)
 	struct slot *slot = process_record(KIND_ENDED, task);
 
 	if (slot)
-		send_process_record(ctx, slot, false);
+		send_process_record(ctx, slot, KIND_ENDED);
 }
 
 #endif

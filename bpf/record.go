@@ -62,8 +62,11 @@ type Event struct {
 	Flags    Flags
 	Syscall  uint8 // of a Call, index into Syscalls
 	ABI      ABI
-	comm     [16]byte
-	hostname [64]byte
+	// ProgramID tells apart all programs that are ever run under PID, and grows with
+	// time; 0 if programs are not asked for.
+	ProgramID uint64
+	comm      [16]byte
+	hostname  [64]byte
 }
 
 // Target is enum target of record.h: what a call was about.
@@ -121,7 +124,7 @@ type Details struct {
 	Latency   uint64 // ns, 0 if not asked for
 	Request   uint32 // a command, a clock or the type of an event; see also Resolve and Signals
 	Other     int32  // what is copied, the second of two fds, or a pid; see also Resolve and Signals
-	Inode     uint64 // of a namespace
+	Inode     uint64 // of a namespace; see also ParentProgramID
 	PPID      uint32
 	FD        int32  // the call's own: what is closed, connected, or listens; a dirfd; the first of two
 	LastFD    uint32 // of close_range(2); see also Record.Limit
@@ -147,6 +150,10 @@ func (d *Details) Started() uint64 { return d.Resolve() }
 // Forker is the process that forked the one that a record of Forked is about, and which
 // is not its parent where that was done with CLONE_PARENT; clone(2).
 func (d *Details) Forker() uint32 { return uint32(d.Other) }
+
+// ParentProgramID is the ProgramID of Forker, or where a program was executed of PPID, at that
+// time.
+func (d *Details) ParentProgramID() uint64 { return d.Inode }
 
 // Status is what wait(2) returns of a process that ended; wait(2).
 func (d *Details) Status() syscall.WaitStatus { return syscall.WaitStatus(d.Flags) }
@@ -502,7 +509,7 @@ type Shared struct {
 	// VerdictsComplete says that VerdictsMap has every cgroup of the host.
 	VerdictsComplete uint32
 	Interrupted      uint32 // how many entries InterruptedMap has
-	ProcessesLost    uint32 // records of Forked, Executed and Ended that found no room
+	ProcessesLost    uint32 // records of Forked and Executed that found no room
 	_                uint32
 }
 

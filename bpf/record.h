@@ -55,6 +55,8 @@ struct event {
 	__u8 flags;   /* enum flag */
 	__u8 syscall; /* enum syscall */
 	__u8 abi;     /* enum abi */
+	/* What the process runs, see program_id_of(); 0 if programs are not asked for. */
+	__u64 program_id;
 	char comm[COMM_LEN];
 	char hostname[HOSTNAME_LEN]; /* no NUL when all of it is used */
 };
@@ -106,7 +108,8 @@ struct details {
 	__u64 latency; /* ns, 0 if not asked for */
 	__u32 request; /* a command or a clock; the lower half of resolve, signals or a time */
 	__s32 other; /* what is copied, the second of two fds, or a pid; the upper half of these */
-	__u64 inode; /* of a namespace */
+	__u64 inode; /* of a namespace; or a program_id, of a fork the forker's, of an exec the
+			parent's */
 	__u32 ppid;
 	__s32 fd; /* the call's own: what is closed, connected, or listens; a dirfd; the first of
 		     two */
@@ -188,7 +191,7 @@ struct shared {
 	__u32 tool;
 	__u32 verdicts_complete; /* the table verdicts has every cgroup of the host */
 	__u32 interrupted;	 /* how many entries the map interrupted has */
-	__u32 processes_lost;	 /* records of KIND_FORKED, _EXECUTED and _ENDED, without room */
+	__u32 processes_lost;	 /* records of KIND_FORKED and KIND_EXECUTED, without room */
 	__u32 reserved;
 };
 

@@ -85,6 +85,16 @@ static __always_inline __u64 pid_tgid_of(struct task_struct *task)
 	return bpf_get_current_pid_tgid();
 }
 
+/*
+ * Tells apart all programs that are ever run under a pid: when the process was forked, in
+ * ns, and how often it, or who forked it, had executed a program. So it grows with time.
+ * The count has 64 bits since 5.7 (d1e7fd6462ca, "signal: Extend exec_id to 64bits").
+ */
+static __always_inline __u64 program_id_of(struct task_struct *task)
+{
+	return task_walk(task, group_leader, start_time) + (__u32)task_walk(task, self_exec_id);
+}
+
 /* Of one that ends, which do_exit() has counted out before. */
 static __always_inline bool is_last_thread(struct task_struct *task)
 {

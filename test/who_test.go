@@ -5,15 +5,19 @@ package test
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // What --program says of rows, beside what the processes were started as.
@@ -156,3 +160,130 @@ func parentsOf(e event) (parents []string) {
 	}
 	return parents
 }
+
+// After records of forks and execs are lost, no row has a wrong program, and the second one
+// of a process that is read has the right one.
+func TestWhoCallsAfterLosses(t *testing.T) {
+	for _, buffer := range []string{"ring", "perf"} {
+		t.Run(buffer, func(t *testing.T) { whoCallsAfterLosses(t, "--buffer", buffer) })
+	}
+}
+
+// renamed is a shell that says who it is: its name is what the file is called that was
+// executed, its last argument, and the beginning of the names of files that it opens.
+type renamed struct {
+	*shell
+	dir, name string
+}
+
+const renamedLoop = `while read -r line; do eval "$line"; echo done; done`
+
+func startRenamed(t *testing.T, dir, name string) *renamed {
+	t.Helper()
+	s := &renamed{shell: startShell(t), dir: dir}
+	s.do("export dir=" + dir + " loop='" + renamedLoop + "'")
+	s.becomes(name)
+	return s
+}
+
+// becomes executes another program in the same process.
+func (s *renamed) becomes(name string) {
+	s.t.Helper()
+	if err := os.Link(filepath.Join(s.dir, "sh"), filepath.Join(s.dir, name)); err != nil && !os.IsExist(err) {
+		s.t.Fatal(err)
+	}
+	s.do(fmt.Sprintf(`exec "$dir/%s" -c "echo done; $loop" %[1]s`, name))
+	s.name = name
+}
+
+// opens opens a file that is called as it, and something more.
+func (s *renamed) opens(more string) {
+	s.t.Helper()
+	s.do(`: >"$dir/opened/${0##*/}.` + more + `"`)
+}
+
+func whoCallsAfterLosses(t *testing.T, options ...string) {
+	me, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const rounds = 2
+	dir := publicDir(t)
+	if err := os.Mkdir(filepath.Join(dir, "opened"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("cp", real(t, "/bin/sh"), filepath.Join(dir, "sh")).CombinedOutput(); err != nil {
+		t.Fatalf("copy the shell: %v\n%s", err, out)
+	}
+	one, before, filler := startRenamed(t, dir, "one"), startRenamed(t, dir, "before"), startShell(t)
+	filler.do("long=$(printf %1000s x)")
+	for _, s := range []*shell{one.shell, filler} { // on one CPU, so that they fill one perf buffer
+		cpu := unix.CPUSet{1}
+		if err := unix.SchedSetaffinity(s.cmd.Process.Pid, &cpu); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := start(t, append(options, "-o", "json", "--program", "-s", "openat", "--path", filepath.Join(dir, "opened")+"/",
+		"--no-runtime", "--buffer-size", "64K")...)
+	// while stops the tool, which reads nothing then.
+	while := func(do func()) {
+		r.signal(unix.SIGSTOP)
+		awaitState(t, r.cmd.Process.Pid, 'T')
+		do()
+		r.signal(unix.SIGCONT)
+	}
+	fill := func() { filler.do(`i=0; while [ $i -lt 100 ]; do /bin/true "$long"; i=$((i+1)); done`) }
+	// read has it read all that was recorded before.
+	read := func(s *renamed, more string) {
+		eventually(t, "a row of "+more, func() error {
+			s.opens(more)
+			if !strings.Contains(r.stdout.String(), "/"+s.name+"."+more+`"`) {
+				return errors.New("there is none")
+			}
+			return nil
+		})
+	}
+	for round := range rounds {
+		number := fmt.Sprint(round)
+		var young *renamed
+		one.becomes("seen" + number)
+		read(one, "known"+number)
+		while(func() { fill(); one.becomes("lost" + number); young = startRenamed(t, dir, "young"+number) })
+		read(before, "drained"+number)
+		while(func() { one.opens("unknown"); fill(); one.becomes("later" + number) })
+		for _, s := range []*renamed{before, one, young} {
+			read(s, "first"+number)
+			read(s, "known"+number+"-again")
+		}
+	}
+	res := r.stop()
+	validate(t, res.stdout)
+	if lost := lostProcesses.FindStringSubmatch(res.stderr); lost == nil {
+		t.Fatalf("no fork or exec was lost\n%s", res.stderr)
+	} else {
+		t.Logf("%s forks and execs were lost", lost[1])
+	}
+	unknown := 0
+	for _, e := range res.events {
+		name, more, _ := strings.Cut(filepath.Base(e.text("path")), ".")
+		_, known := e["exe"]
+		switch {
+		case more == "unknown" && known:
+			t.Errorf("the exec before this row was lost, and the one after it came before it was looked up: %v", e)
+		case more == "unknown":
+			unknown++
+		case !known && strings.HasPrefix(more, "known"):
+			t.Errorf("no program: %v", e)
+		}
+		inTime := e["args_truncated"] != true // else the arguments could not be read in 100 ms
+		if known && (e.text("exe") != filepath.Join(dir, name) || inTime && !strings.HasSuffix(e.text("args"), " "+name)) ||
+			known && parentsOf(e)[0] != fmt.Sprint(os.Getpid(), " ", real(t, me)) {
+			t.Errorf("%s is said to be %s %s", name, e.text("exe"), e.text("args"))
+		}
+	}
+	if unknown != rounds {
+		t.Errorf("%d rows are from between two execs that were lost, want %d", unknown, rounds)
+	}
+}
+
+var lostProcesses = regexp.MustCompile(`copenclose: lost (\d+) forks and execs`)

@@ -54,9 +54,9 @@ type Registry interface {
 type Programs interface {
 	// Note takes what happens to a process.
 	Note(*bpf.Record)
-	// Of returns what a process runs, by its number in the initial PID namespace, nil
-	// where that is not known.
-	Of(pid uint32) *stream.Program
+	// Of returns what the process ran that a record of a call is about, nil where that is
+	// not known.
+	Of(*bpf.Record) *stream.Program
 }
 
 // Open makes a Registry; it is OpenRegistry but for tests.
@@ -193,7 +193,7 @@ func (a *Attributor) Record(r *bpf.Record) error {
 // give gives the event of a call to the sink.
 func (a *Attributor) give(r *bpf.Record) error {
 	if a.Programs != nil {
-		a.event.Program = a.Programs.Of(r.PID)
+		a.event.Program = a.Programs.Of(r)
 	}
 	return a.sink.Event(&a.event)
 }

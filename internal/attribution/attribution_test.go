@@ -353,8 +353,10 @@ type ran struct {
 	noted   []bpf.Kind
 }
 
-func (p *ran) Note(r *bpf.Record)            { p.noted = append(p.noted, r.Kind) }
-func (p *ran) Of(pid uint32) *stream.Program { return map[uint32]*stream.Program{7: p.program}[pid] }
+func (p *ran) Note(r *bpf.Record) { p.noted = append(p.noted, r.Kind) }
+func (p *ran) Of(r *bpf.Record) *stream.Program {
+	return map[uint32]*stream.Program{7: p.program}[r.PID]
+}
 
 // programsOf is a Sink that keeps what each event has.
 type programsOf struct {

@@ -130,15 +130,18 @@ func (s *session) sumUp(w *output.Writer, to summaryFile, err error) error {
 		return err // the command was not run
 	}
 	counts, countErr := s.kernel.Counts()
-	var unknown uint64
+	var unknown, unseen uint64
 	if s.programs != nil {
-		unknown = s.programs.Missing()
+		unknown, unseen = s.programs.Missing(), uint64(s.kernel.ProcessesLost())
 	}
-	if counts.Lost+counts.Limited+counts.Missed+counts.Unfollowed+unknown > 0 {
+	if counts.Lost+counts.Limited+counts.Missed+counts.Unfollowed+unknown+unseen > 0 {
 		s.remark.SetOutput(s.tool.stderr)
 	}
 	if unknown > 0 {
 		s.remark.Printf("there was no room to note what %d processes run", unknown)
+	}
+	if unseen > 0 {
+		s.remark.Printf("lost %d forks and execs: rows after them can be without a program", unseen)
 	}
 	counts.Filtered += s.attributor.Filtered()
 	unwritten := w.Unwritten() + counts.Unread

@@ -33,8 +33,9 @@ func (p *Proc) Denied() bool { return p.denied }
 
 // found is what /proc has of a process. Its Parents are not known yet.
 type found struct {
-	program stream.Program
-	parent  uint32
+	program  stream.Program
+	parent   uint32
+	ofKernel bool // a thread of it
 }
 
 // all returns the numbers of all processes.
@@ -60,29 +61,41 @@ func (p *Proc) has(pid uint32) bool {
 
 // read returns what a process runs. ok is false if it has ended.
 func (p *Proc) read(pid uint32) (f found, ok bool) {
+	f = p.readProgram(pid)
+	if f.program.Exe == "" && f.program.Comm == "" {
+		return f, false
+	}
+	if !f.ofKernel || f.program.Exe != "" {
+		f.program.Args, f.program.ArgsCut = p.readArgs(pid)
+	}
+	return f, true
+}
+
+// readProgram returns what a process runs, without the arguments; nothing if it has ended.
+func (p *Proc) readProgram(pid uint32) (f found) {
 	stat, err := readAtMost(p.path(pid, "stat"), statMax)
 	if err != nil {
-		return f, false
+		return found{}
 	}
 	comm, state, parent := parseStat(stat)
 	if state == 'Z' || state == 'X' {
-		return f, false
+		return found{}
 	}
-	f.parent = parent
+	f.parent, f.ofKernel = parent, pid == kthreadd || parent == kthreadd
 	exe, err := os.Readlink(p.path(pid, "exe"))
 	switch {
 	case os.IsPermission(err):
 		p.denied = true
 		f.program.Comm = comm
-	case err != nil:
-		f.program.Comm = comm
-		return f, pid == kthreadd || parent == kthreadd // else it has just ended
-	default:
+	case err == nil:
 		root, _ := os.Readlink(p.path(pid, "root"))
 		f.program.Exe = cleanExe(exe, root)
+	case f.ofKernel:
+		f.program.Comm = comm
+	default:
+		return found{} // it has just ended
 	}
-	f.program.Args, f.program.ArgsCut = p.readArgs(pid)
-	return f, true
+	return f
 }
 
 // kthreadd is the process that forks the threads of the kernel.

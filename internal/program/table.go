@@ -5,7 +5,7 @@
 // forked it. Records of forks, execs and ends keep that up to date. They come before
 // those of the calls that follow, so that it is right for every call, also those of a
 // process that lives for less than a millisecond. What ran before the first record is
-// read from /proc once.
+// read from /proc once, and a process of which a record was lost again.
 package program
 
 import (
@@ -22,14 +22,17 @@ const (
 	// machine of 32 GiB can have; each takes the kernel much more memory than us.
 	processesMax = 1 << 18
 	// endedMax is how many that have ended are known, because of what is recorded of a
-	// process after its end, as of its requests of io_uring.
+	// process after its end, as of its connects.
 	endedMax = 1024
-	// lookAgain is how long, in ns, records can be lost until processes are looked up
-	// once more, and full tables searched for processes that are gone.
-	lookAgain = 1_000_000_000
+	// sweepInterval is how long, in ns, a full table is not searched again for processes
+	// that are gone.
+	sweepInterval = 1_000_000_000
 )
 
 // A Table has the program of each process. It is not for several goroutines.
+//
+// What a process runs is believed of a row only where both have the same
+// bpf.Event.ProgramID, so that no record that was lost, or comes late, makes a row wrong.
 type Table struct {
 	processes map[uint32]*process
 	max       int
@@ -40,23 +43,27 @@ type Table struct {
 	// there.
 	proc *Proc
 
-	lost       func() uint32 // how many records were lost
-	lostBefore uint32
-	generation uint32 // how often records were lost since which processes are looked up
-	lookedUp   uint64 // when that was last, CLOCK_MONOTONIC in ns
-	swept      uint64 // when processes that are gone were last searched for
+	lost       func() uint32 // how many records of forks and execs were lost
+	lostBefore uint32        // when what runs was read
+	swept      uint64        // when processes that are gone were last searched for
 	missing    uint64
-	clock      func() uint64
+	clock      func() uint64 // CLOCK_MONOTONIC in ns
 }
 
+// process is a process as of when it was forked or executed a program.
 type process struct {
+	id      uint64          // bpf.Event.ProgramID, 0 as long as it is not certain that program has it
 	program *stream.Program // nil if not known
 	forked  *stream.Program // of the children, nil until there is one
-	// read is when this was read from /proc, 0 if it is known from records. What was
-	// recorded before is known then.
-	read       uint64
-	generation uint32
+	// read is when this had been read from /proc, because of a row with the id wanted, or
+	// at the start, where wanted is 0.
+	read   uint64
+	wanted uint64
+	before *process // what it was before, or what had its number; one is kept
 }
+
+// latest is the id that p has, or will have once that is certain.
+func (p *process) latest() uint64 { return max(p.id, p.wanted) }
 
 type ended struct {
 	pid     uint32
@@ -64,14 +71,12 @@ type ended struct {
 }
 
 // NewTable returns a table that knows what is in proc, which is nil where processes go by
-// other numbers there. lost returns how many records were lost so far. The kernel must be
-// recording already what happens to processes.
+// other numbers there. lost returns how many records of forks and execs were lost so far.
+// The kernel must be recording already what happens to processes, and nothing else.
 func NewTable(proc *Proc, lost func() uint32) *Table {
 	t := &Table{processes: make(map[uint32]*process), max: processesMax, proc: proc, lost: lost, lostBefore: lost(), clock: monotonic}
 	if proc != nil {
-		for _, pid := range proc.all() {
-			t.find(pid)
-		}
+		t.readAll()
 	}
 	return t
 }
@@ -82,98 +87,153 @@ func monotonic() uint64 {
 	return uint64(now.Nano())
 }
 
+// readAll reads all processes, and then those that were forked meanwhile.
+func (t *Table) readAll() {
+	all := make(map[uint32]found)
+	for range 2 {
+		for _, pid := range t.proc.all() {
+			if _, known := all[pid]; known || !t.hasRoom() {
+				continue
+			}
+			if f, ok := t.proc.read(pid); ok {
+				all[pid] = f
+				t.processes[pid] = &process{program: &f.program, read: t.clock()}
+			}
+		}
+	}
+	for pid, f := range all {
+		t.processes[pid].program.Parents = parents(f.parent, func(pid uint32) found { return all[pid] })
+	}
+}
+
+// parents returns who forked a child of pid, by what is found of each.
+func parents(pid uint32, find func(uint32) found) (all []stream.Parent) {
+	for pid != 0 && len(all) < stream.ParentsMax {
+		f := find(pid)
+		all = append(all, stream.Parent{PID: pid, Exe: f.program.Exe, Comm: f.program.Comm})
+		pid = f.parent
+	}
+	return all
+}
+
 // Missing returns of how many processes that were forked nothing is known, because the
 // table was full.
 func (t *Table) Missing() uint64 { return t.missing }
 
 // Of: see attribution.Programs.
-func (t *Table) Of(pid uint32) *stream.Program {
-	if lost := t.lost(); lost != t.lostBefore {
-		t.noteLoss(lost)
-	}
-	if p := t.processes[pid]; p != nil && p.generation == t.generation {
+func (t *Table) Of(r *bpf.Record) *stream.Program {
+	p := t.processes[r.PID]
+	switch {
+	case p != nil && p.id == r.ProgramID:
 		return p.program
-	}
-	return t.find(pid)
-}
-
-// noteLoss has each process be looked up again, for what it runs may be something else by
-// now. Where losses go on that happens once a second.
-func (t *Table) noteLoss(lost uint32) {
-	if now := t.clock(); now-t.lookedUp >= lookAgain {
-		t.lostBefore, t.lookedUp = lost, now
-		t.generation++
-	}
-}
-
-// find returns the program of a process, and looks it up if that is not known, or not for
-// certain.
-func (t *Table) find(pid uint32) *stream.Program {
-	before := t.processes[pid]
-	switch {
-	case before != nil && before.generation == t.generation:
-		return before.program
-	case t.proc == nil || pid == 0 || before == nil && !t.hasRoom():
+	case p != nil && p.wanted == r.ProgramID && isEarlier(r):
 		return nil
 	}
-	read := t.clock()
-	found, ok := t.proc.read(pid)
-	switch {
-	case ok:
-	case before != nil: // it has ended since, and was that
-		before.generation = t.generation
-		return before.program
-	default:
-		p := &process{generation: t.generation} // so that it is looked up once
-		t.processes[pid] = p
-		t.end(pid, p)
+	if p = t.find(r.PID, r.ProgramID, r.Time); p == nil {
 		return nil
 	}
-	// It is noted before its parents are looked up, among which it can be itself: /proc
-	// changes while it is read.
-	p := &process{read: read, generation: t.generation}
-	t.processes[pid] = p
-	found.program.Parents = t.childrenOf(found.parent)
-	p.program = &found.program
 	return p.program
 }
 
+// isEarlier reports whether the process can have got another id between what a row is
+// about and its time. It cannot while a request of io_uring is under way, which ends before
+// an exec does.
+func isEarlier(r *bpf.Record) bool {
+	d := r.Details
+	return d != nil && (d.Remarks&(bpf.Outcome|bpf.FastOpen) != 0 || d.By == bpf.ClosedByExec)
+}
+
+// find returns the process that had this number and id at a time, nil if that is not known.
+func (t *Table) find(pid uint32, id, at uint64) *process {
+	p := t.processes[pid]
+	switch {
+	case p == nil:
+	case p.id == id:
+		return p
+	case p.latest() > id:
+		if b := p.before; b != nil && b.id == id {
+			return b
+		}
+		return nil
+	case p.id != 0:
+	case p.wanted == id, p.wanted == 0 && t.lost() == t.lostBefore:
+		// It had the id before it was read, or it had no other one since.
+		if at <= p.read {
+			return nil
+		}
+		p.id = id
+		return p
+	}
+	t.lookUp(pid, id)
+	return nil
+}
+
+// lookUp reads from /proc what a process runs whose fork or exec was lost. It can be running
+// something else by now: that it is not is known with the first record of a later time that
+// has the same id.
+func (t *Table) lookUp(pid uint32, id uint64) {
+	before := t.processes[pid]
+	if t.proc == nil || pid == 0 || before == nil && !t.hasRoom() {
+		return
+	}
+	f, ok := t.proc.read(pid)
+	p := &process{id: id, before: last(before)}
+	t.processes[pid] = p
+	if !ok {
+		t.end(pid, p) // it is known that nothing is known
+		return
+	}
+	f.program.Parents = parents(f.parent, t.proc.readProgram)
+	p.program, p.id, p.wanted, p.read = &f.program, 0, id, t.clock()
+}
+
+// last returns p for what takes its place, without what was before that; nil if it has no id.
+func last(p *process) *process {
+	if p == nil || p.id == 0 {
+		return nil
+	}
+	p.before = nil
+	return p
+}
+
 // childrenOf returns the parents of what a process forks.
-func (t *Table) childrenOf(pid uint32) []stream.Parent {
+func (t *Table) childrenOf(pid uint32, id, at uint64) []stream.Parent {
 	if pid == 0 {
 		return nil
 	}
-	program := t.find(pid)
-	if program == nil {
+	p := t.find(pid, id, at)
+	if p == nil || p.program == nil {
 		return []stream.Parent{{PID: pid}}
 	}
-	return t.fork(pid, t.processes[pid], program).Parents
+	return p.fork(pid).Parents
 }
 
-// fork returns the program of the children of a process.
-func (t *Table) fork(pid uint32, p *process, program *stream.Program) *stream.Program {
-	if p != nil && p.forked != nil {
+// fork returns the program of the children of a process, whose own program is known.
+func (p *process) fork(pid uint32) *stream.Program {
+	if p.forked != nil {
 		return p.forked
 	}
-	child := *program
-	child.Parents = append(make([]stream.Parent, 0, min(1+len(program.Parents), stream.ParentsMax)),
-		stream.Parent{PID: pid, Exe: program.Exe, Comm: program.Comm})
-	child.Parents = append(child.Parents, program.Parents[:min(len(program.Parents), stream.ParentsMax-1)]...)
-	if p != nil {
-		p.forked = &child
-	}
+	child := *p.program
+	child.Parents = append(make([]stream.Parent, 0, min(1+len(p.program.Parents), stream.ParentsMax)),
+		stream.Parent{PID: pid, Exe: p.program.Exe, Comm: p.program.Comm})
+	child.Parents = append(child.Parents, p.program.Parents[:min(len(p.program.Parents), stream.ParentsMax-1)]...)
+	p.forked = &child
 	return &child
 }
 
 // Note: see attribution.Programs.
 func (t *Table) Note(r *bpf.Record) {
 	before := t.processes[r.PID]
-	if before != nil && r.Time < before.read && r.Kind != bpf.Ended {
+	switch {
+	case before == nil:
+	case before.latest() > r.ProgramID:
 		return
+	case before.id == 0 && r.Time <= before.read && r.Kind != bpf.Executed:
+		return // what was read is newer
 	}
 	switch r.Kind {
 	case bpf.Forked:
-		t.noteFork(r)
+		t.noteFork(r, before)
 	case bpf.Executed:
 		t.noteExec(r, before)
 	case bpf.Ended:
@@ -183,20 +243,18 @@ func (t *Table) Note(r *bpf.Record) {
 	}
 }
 
-func (t *Table) noteFork(r *bpf.Record) {
-	forker := r.Details.Forker()
-	program := t.find(forker)
-	if program == nil {
+func (t *Table) noteFork(r *bpf.Record, before *process) {
+	pid := r.Details.Forker()
+	forker := t.find(pid, r.Details.ParentProgramID(), r.Time)
+	if forker == nil || forker.program == nil {
 		delete(t.processes, r.PID) // what had the number before has ended
 		return
 	}
-	child := t.fork(forker, t.processes[forker], program)
-	if parent := r.Details.PPID; parent != forker {
-		sibling := *child
-		sibling.Parents = t.childrenOf(parent)
-		child = &sibling
-	}
-	t.put(r.PID, &process{program: child, generation: t.generation})
+	child := forker.program
+	if r.Details.PPID == pid {
+		child = forker.fork(pid)
+	} // else, with CLONE_PARENT, it is a child of the forker's parent
+	t.put(r.PID, &process{id: r.ProgramID, program: child, before: last(before)})
 }
 
 func (t *Table) noteExec(r *bpf.Record, before *process) {
@@ -206,12 +264,24 @@ func (t *Table) noteExec(r *bpf.Record, before *process) {
 		ExeCut:  r.Details.Remarks&bpf.Truncated != 0,
 		ArgsCut: r.Details.Remarks&bpf.ArgsCut != 0,
 	}
-	if before != nil && before.program != nil {
+	if t.isSame(before, r.ProgramID) {
 		program.Parents = before.program.Parents
 	} else {
-		program.Parents = t.childrenOf(r.Details.PPID)
+		program.Parents = t.childrenOf(r.Details.PPID, r.Details.ParentProgramID(), r.Time)
 	}
-	t.put(r.PID, &process{program: program, generation: t.generation})
+	t.put(r.PID, &process{id: r.ProgramID, program: program, before: last(before)})
+}
+
+// isSame reports whether before, if there is one, is the process that by an exec got this
+// id, and is known.
+func (t *Table) isSame(before *process, id uint64) bool {
+	switch {
+	case before == nil || before.program == nil:
+		return false
+	case before.latest() == 0:
+		return t.lost() == t.lostBefore
+	}
+	return id-before.latest() <= 1
 }
 
 // put notes a process, if there is room.
@@ -245,7 +315,7 @@ func (t *Table) hasRoom() bool {
 		}
 		t.ended[i] = ended{}
 	}
-	if now := t.clock(); len(t.processes) >= t.max && t.proc != nil && now-t.swept >= lookAgain {
+	if now := t.clock(); len(t.processes) >= t.max && t.proc != nil && now-t.swept >= sweepInterval {
 		t.swept = now
 		maps.DeleteFunc(t.processes, func(pid uint32, _ *process) bool { return !t.proc.has(pid) })
 	}

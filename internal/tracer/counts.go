@@ -20,6 +20,8 @@ import (
 	"fmt"
 	"unsafe"
 
+	"github.com/aquasecurity/libbpfgo"
+
 	"github.com/copenclose/copenclose/bpf"
 	"github.com/copenclose/copenclose/internal/stream"
 )
@@ -43,22 +45,32 @@ func (o *object) counts() (c stream.Counts, err error) {
 		c.Limited += cpu.Limited
 		c.Unfollowed += cpu.Unfollowed
 	}
-	var ofProcesses uint32
 	for _, program := range o.programs {
 		switch program.Name() {
 		case bpf.SignalProgram, bpf.ExitProgram:
 			continue // what they miss is recorded when the thread ends
 		}
-		var info C.struct_bpf_prog_info
-		if C.prog_info(C.int(program.FileDescriptor()), &info) == 0 {
-			c.Missed += uint64(info.recursion_misses)
-			if name := program.Name(); name == bpf.ForkProgram || name == bpf.ExecProgram {
-				ofProcesses += uint32(info.recursion_misses)
-			}
+		c.Missed += missedBy(program)
+	}
+	return c, nil
+}
+
+// processesMissed returns how many forks and execs were not shown to the programs for them.
+func (o *object) processesMissed() (n uint64) {
+	for _, program := range o.programs {
+		if name := program.Name(); name == bpf.ForkProgram || name == bpf.ExecProgram {
+			n += missedBy(program)
 		}
 	}
-	o.processesMissed.Store(ofProcesses)
-	return c, nil
+	return n
+}
+
+func missedBy(program *libbpfgo.BPFProg) uint64 {
+	var info C.struct_bpf_prog_info
+	if C.prog_info(C.int(program.FileDescriptor()), &info) != 0 {
+		return 0
+	}
+	return uint64(info.recursion_misses)
 }
 
 // prepareDropped puts the entry of those without one into the table of what was dropped.

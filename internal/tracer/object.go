@@ -8,7 +8,6 @@ import (
 	"io"
 	"log"
 	"os"
-	"sync/atomic"
 	"time"
 	"unsafe"
 
@@ -39,10 +38,8 @@ type object struct {
 	hidesExecCloses bool
 	// countsDropped says that what is dropped is counted by container.
 	countsDropped bool
-	// processesMissed is how many forks and execs were missed when counts was last called.
-	processesMissed atomic.Uint32
-	mappings        [][]byte
-	waiter          *waiter // nil before load
+	mappings      [][]byte
+	waiter        *waiter // nil before load
 }
 
 // openObject reads the embedded object.

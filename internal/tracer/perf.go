@@ -103,7 +103,11 @@ func openCPU(cpu, size int) (*cpuBuffer, error) {
 	return c, unix.IoctlSetInt(fd, unix.PERF_EVENT_IOC_ENABLE, 0)
 }
 
+// drain leaves what was recorded after it began for the next time: of that, it may have
+// seen a record on one CPU and not the one before it on another, as when a process that
+// executed a program there goes on here.
 func (b *perf) drain(event func(*bpf.Record) error) (n int, err error) {
+	began := monotonic()
 	for _, c := range b.cpus {
 		c.end = atomic.LoadUint64(&c.control.Data_head)
 		if err := c.peek(); err != nil {
@@ -111,7 +115,7 @@ func (b *perf) drain(event func(*bpf.Record) error) (n int, err error) {
 		}
 	}
 	for err == nil {
-		first := b.earliest()
+		first := b.earliest(began)
 		if first == nil {
 			break
 		}
@@ -128,13 +132,21 @@ func (b *perf) drain(event func(*bpf.Record) error) (n int, err error) {
 	return n, err
 }
 
-func (b *perf) earliest() (first *cpuBuffer) {
+// earliest returns the buffer whose head is the earliest of those before a time, nil if there is
+// none.
+func (b *perf) earliest(before uint64) (first *cpuBuffer) {
 	for _, c := range b.cpus {
-		if c.hasHead && (first == nil || c.head.Time < first.head.Time) {
-			first = c
+		if c.hasHead && c.head.Time < before {
+			first, before = c, c.head.Time
 		}
 	}
 	return first
+}
+
+func monotonic() uint64 {
+	var now unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &now)
+	return uint64(now.Nano())
 }
 
 const (

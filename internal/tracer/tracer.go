@@ -338,11 +338,11 @@ func (t *Tracer) stopEarly(err error) error {
 	return err
 }
 
-// ProcessesLost returns how many records of Config.Programs were lost so far, with those that
-// the kernel did not show to a program as far as Counts has counted them. Like Counts it may
-// be called at any time and from any goroutine, but not after Close.
+// ProcessesLost returns how many forks and execs Config.Programs has no record of, because
+// there was no room, or the kernel did not show them to a program. Like Counts it may be
+// called at any time and from any goroutine, but not after Close.
 func (t *Tracer) ProcessesLost() uint32 {
-	return atomic.LoadUint32(&t.object.shared.ProcessesLost) + t.object.processesMissed.Load()
+	return atomic.LoadUint32(&t.object.shared.ProcessesLost) + uint32(t.object.processesMissed())
 }
 
 // Counts: see stream.Source. It must not be called after Close.
