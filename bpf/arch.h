@@ -69,6 +69,7 @@ static __always_inline __u32 syscall_nr(const struct pt_regs *regs)
 /* What syscall_rollback() leaves as the result. */
 #define ROLLED_BACK(regs, abi) ((long)REG(regs, orig_ax))
 #define STACK_POINTER(regs, abi) REG(regs, sp)
+#define INSTRUCTION_POINTER(regs) REG(regs, ip)
 
 /* ARG(regs, abi, n) is the nth argument, from 0. */
 #define ARG_0(regs, abi) ((abi) == ABI_32 ? (__u32)REG(regs, bx) : REG(regs, di))
@@ -101,6 +102,7 @@ static __always_inline __u32 syscall_nr(const struct pt_regs *regs)
  */
 #define ROLLED_BACK(regs, abi) \
 	((abi) == ABI_32 ? (long)(__s32)REG(regs, orig_x0) : (long)REG(regs, orig_x0))
+#define INSTRUCTION_POINTER(regs) REG(regs, pc)
 #define STACK_POINTER(from, abi) ((abi) == ABI_32 ? REG(from, regs[13]) : REG(from, sp))
 
 /* regs[0] holds the result once the call returned. The field is called regs, no parameter is. */

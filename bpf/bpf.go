@@ -97,6 +97,8 @@ const (
 	ExecClosesProgram       = "exec_closes"
 	PerfExecClosesProgram   = "perf_exec_closes"
 	FentryExecClosesProgram = "fentry_exec_closes"
+	ExecOpensProgram        = "exec_opens"
+	ExecOpensListedProgram  = "exec_opens_listed"
 )
 
 // The sizes of ClosingSlotsMap, FreeSlotsMap, CgroupsMap, CommsMap, PathsMap and RequestsMap.

@@ -54,8 +54,9 @@ type Config struct {
 	RefuseArguments   uint8
 	WantLifetime      bool // of what is closed, from BirthsMap
 	AllCloses         bool // also those that no call is for
+	AllOpens          bool // likewise, by execve(2)
 	WantPrograms      bool // records of Forked, Executed and Ended
-	_                 [7]uint8
+	_                 [6]uint8
 }
 
 // ConfigVariable is the variable in the object that a Config is written to.

@@ -60,8 +60,9 @@ struct config {
 	__u8 refuse_arguments;
 	bool want_lifetime; /* of what is closed, see lifetime.h */
 	bool all_closes;    /* also those that no call is for, see implied.h */
+	bool all_opens;	    /* likewise, see opening.h */
 	bool want_programs; /* records of what happens to processes, see process.h */
-	__u8 reserved[7];
+	__u8 reserved[6];
 };
 
 const volatile struct config cfg;

@@ -12,6 +12,7 @@
 #include "connecting.h"
 #include "follow.h"
 #include "implied.h"
+#include "opening.h"
 #include "process.h"
 #include "trace.h"
 #include "uring.h"
@@ -250,6 +251,23 @@ int BPF_PROG(sched_process_exit, struct task_struct *task)
 	if (cfg.want_programs)
 		note_end(ctx, task);
 	return cfg.follow ? unfollow(task) : 0;
+}
+
+/* After the program above, so that whose exec it is is known. */
+SEC("tp_btf/sched_process_exec")
+int BPF_PROG(exec_opens, struct task_struct *task, pid_t before, struct linux_binprm *bprm)
+{
+	if (!cfg.all_opens || !event_passes(task))
+		return 0;
+	return opened_by_exec(ctx, bprm, file_mapped_at(task, first_instruction(task)));
+}
+
+SEC("tp_btf/sched_process_exec")
+int BPF_PROG(exec_opens_listed, struct task_struct *task, pid_t before, struct linux_binprm *bprm)
+{
+	if (!cfg.all_opens || !event_passes(task))
+		return 0;
+	return opened_by_exec(ctx, bprm, file_listed_at(task, first_instruction(task)));
 }
 
 /*

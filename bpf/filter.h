@@ -111,4 +111,13 @@ static __always_inline bool result_passes(long ret)
 	return id_passes(ID_ERRNO, -ret);
 }
 
+/* Whether what succeeds in the current task without a call of its own is recorded. */
+static __always_inline bool event_passes(struct task_struct *task)
+{
+	__u64 pid_tgid = pid_tgid_of(task);
+	__u32 tool = shared.tool;
+
+	return tool && pid_tgid >> 32 != tool && result_passes(0) && caller_passes(task, pid_tgid);
+}
+
 #endif

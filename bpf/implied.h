@@ -193,15 +193,6 @@ static __noinline void send_implied(void *ctx, __u32 first, __u32 last, enum clo
 		ring_doorbell();
 }
 
-static __always_inline bool shows_implied(struct task_struct *task)
-{
-	__u64 pid_tgid = pid_tgid_of(task);
-	__u32 tool = shared.tool;
-
-	return cfg.all_closes && tool && pid_tgid >> 32 != tool && result_passes(0) &&
-	       caller_passes(task, pid_tgid);
-}
-
 /* Of those whose last threads end at once: whether their closes are recorded. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
@@ -280,14 +271,14 @@ static __always_inline int closes_by_exit(void *ctx)
 {
 	struct task_struct *task = current_task();
 
-	if (shows_implied(task) && ends_table(task))
+	if (cfg.all_closes && event_passes(task) && ends_table(task))
 		send_implied(ctx, 0, 0xffffffff, CLOSED_BY_EXIT);
 	return 0;
 }
 
 static __always_inline int closes_by_exec(void *ctx)
 {
-	if (shows_implied(current_task()))
+	if (cfg.all_closes && event_passes(current_task()))
 		send_implied(ctx, 0, 0xffffffff, CLOSED_BY_EXEC);
 	return 0;
 }

@@ -36,6 +36,7 @@ const (
 	HasDetails                       // Details follow
 	ViaIOUring                       // a request of io_uring(7), not a syscall
 	NoResult                         // what the call returned is not known
+	ViaExec                          // what execve(2) did by itself, and is no call
 )
 
 // ABI says what kind of call it was: that of a 64-bit program, or of a 32-bit

@@ -36,6 +36,7 @@ enum flag {
 	FLAG_DETAILS = 2,	 /* a struct details follows */
 	FLAG_IO_URING = 4,	 /* a request of io_uring(7), not a syscall */
 	FLAG_NO_RESULT = 8,	 /* what the call returned is not known */
+	FLAG_EXEC = 16,		 /* what execve(2) did by itself, see opening.h */
 };
 
 enum abi {

@@ -91,7 +91,7 @@ func TestEnumsMatchObject(t *testing.T) {
 	for name, want := range map[string][]string{
 		"verdict": {UnknownCgroup: "VERDICT_UNKNOWN", Host: "VERDICT_HOST", Container: "VERDICT_CONTAINER", Chosen: "VERDICT_CHOSEN", OwnCgroup: "VERDICT_OWN_CGROUP"},
 		"kind":    {Call: "KIND_CALL", CgroupCreated: "KIND_CGROUP_CREATED", CgroupRemoved: "KIND_CGROUP_REMOVED", Forked: "KIND_FORKED", Executed: "KIND_EXECUTED", Ended: "KIND_ENDED"},
-		"flag":    {InInitialPIDNS: "FLAG_INITIAL_PID_NS", HasDetails: "FLAG_DETAILS", ViaIOUring: "FLAG_IO_URING", NoResult: "FLAG_NO_RESULT"},
+		"flag":    {InInitialPIDNS: "FLAG_INITIAL_PID_NS", HasDetails: "FLAG_DETAILS", ViaIOUring: "FLAG_IO_URING", NoResult: "FLAG_NO_RESULT", ViaExec: "FLAG_EXEC"},
 		"part":    {HasSocket: "PART_SOCKET", HasLifetime: "PART_LIFETIME"},
 		"syscall": append(want, "SYS_COUNT"),
 		"abi":     {ABI64: "ABI_64", ABI32: "ABI_32"},

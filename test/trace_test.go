@@ -407,9 +407,9 @@ func TestLoadsWhatIsNeeded(t *testing.T) {
 					t.Errorf("loaded %v for %s", loaded, way)
 				}
 			}
-			for _, name := range allClosesPrograms {
+			for _, name := range ofMoreRows {
 				if slices.Contains(loaded, programName(name)) {
-					t.Errorf("loaded %s without --all-closes", name)
+					t.Errorf("loaded %s without --all-closes and --all-opens", name)
 				}
 			}
 			for _, always := range []string{"signal_deliver", "sched_process_exit"} {
@@ -431,8 +431,8 @@ func TestLoadsWhatIsNeeded(t *testing.T) {
 	}
 }
 
-// allClosesPrograms are those of which --all-closes loads some.
-var allClosesPrograms = []string{"exit_closes", "perf_exit_closes", "exec_closes", "perf_exec_closes", "fentry_exec_closes"}
+// ofMoreRows are those of which --all-closes and --all-opens load some.
+var ofMoreRows = []string{"exit_closes", "perf_exit_closes", "exec_closes", "perf_exec_closes", "fentry_exec_closes", "exec_opens", "exec_opens_listed"}
 
 // programName is what the kernel calls a program: 15 bytes of its name.
 func programName(name string) string { return name[:min(len(name), 15)] }
@@ -441,7 +441,7 @@ func programName(name string) string { return name[:min(len(name), 15)] }
 func ourPrograms() map[ebpf.ProgramID]string {
 	found := make(map[ebpf.ProgramID]string)
 	ours := make(map[string]bool)
-	for _, name := range append(slices.Clone(allClosesPrograms), "sys_enter", "sys_exit", "perf_sys_enter", "perf_sys_exit", "handlers_enter", "handlers_return",
+	for _, name := range append(slices.Clone(ofMoreRows), "sys_enter", "sys_exit", "perf_sys_enter", "perf_sys_exit", "handlers_enter", "handlers_return",
 		"signal_deliver", "inet_sock_set_state", "sched_process_fork", "sched_process_exec", "sched_process_exit",
 		"uring_submit", "uring_complete", "uring_overflow", "uring_refuse") {
 		ours[programName(name)] = true

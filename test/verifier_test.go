@@ -16,7 +16,7 @@ import (
 // factors are the options that decide which code the verifier sees: of each, one is
 // given. A command stands last.
 var factors = [][]string{
-	{"", "-C", "-o wide", "-o wide --latency --full-path", "-o wide --all-closes"},
+	{"", "-C", "-o wide", "-o wide --latency --full-path", "-o wide --all-closes --all-opens"},
 	{"", "-I"},
 	{"", "-c x --no-runtime"},
 	{"", "--failed"},
@@ -118,9 +118,11 @@ func TestVerifies(t *testing.T) {
 			for i, option := range row {
 				args = append(args, strings.Fields(factors[i][option])...)
 			}
-			if slices.Contains(args, "-s") && !slices.Contains(args, "close,connect") {
-				// There are no closes then, of which all could be shown.
-				args = slices.DeleteFunc(args, func(arg string) bool { return arg == "--all-closes" })
+			if slices.Contains(args, "-s") {
+				// There are no closes then, of which all could be shown, or no opens.
+				args = slices.DeleteFunc(args, func(arg string) bool {
+					return arg == "--all-closes" && !slices.Contains(args, "close,connect") || arg == "--all-opens" && !slices.Contains(args, "open")
+				})
 			}
 			said, err := exec.Command(copenclose, args...).CombinedOutput()
 			if err != nil || !summaryLine.Match(said) {

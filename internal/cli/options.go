@@ -122,6 +122,7 @@ type Look struct {
 	Latency   bool
 	Lifetime  bool
 	AllCloses bool
+	AllOpens  bool
 	Program   bool
 	Columns   option.List
 	Time      *option.Choice
@@ -142,6 +143,7 @@ func (l *Look) Flags() []cli.Flag {
 		look.toggle(&l.Latency, "latency", "", "show how long calls took"),
 		look.toggle(&l.Lifetime, "lifetime", "", "of what is closed: how long it was open, who opened it, and whether that was the last reference"),
 		look.toggle(&l.AllCloses, "all-closes", "", "also closes that no call is for: by exit, by exec, and each of a close_range"),
+		look.toggle(&l.AllOpens, "all-opens", "", "also the files that execve opens by itself: the script, the program, and its ELF interpreter"),
 		look.toggle(&l.Program, "program", "", "show which program makes the call, not only the name of its thread, and who forked it; JSON has the arguments, too"),
 		look.toggle(&l.FullPath, "full-path", "", "in tables, of opens show the absolute path of the file, not the path as given; JSON has both"),
 		look.value(l.Time, "time", "", "`STYLE`: utc, local, clock (time of day), unix or delta (to the event before)"),
@@ -245,11 +247,17 @@ func (o *Options) resolve(needs stream.Needs) (r request, err error) {
 			return r, usagef("--%s is for -o wide and -o json, or a column that shows it", name)
 		}
 	}
-	if o.Look.AllCloses && !needs.Details {
-		return r, usagef("--all-closes is for -o wide and -o json, or a column that shows it")
-	}
-	if o.Look.AllCloses && !slices.Contains(o.Select.Syscalls.Names(), "close") {
-		return r, usagef("--all-closes shows closes, which --syscall leaves out")
+	for _, all := range []struct {
+		asked         bool
+		name, syscall string
+	}{{o.Look.AllCloses, "all-closes", "close"}, {o.Look.AllOpens, "all-opens", "openat"}} {
+		switch {
+		case !all.asked:
+		case !needs.Details:
+			return r, usagef("--%s is for -o wide and -o json, or a column that shows it", all.name)
+		case !slices.Contains(o.Select.Syscalls.Names(), all.syscall):
+			return r, usagef("--%s shows rows of %s, which --syscall leaves out", all.name, all.syscall)
+		}
 	}
 	byContainer := o.Look.Rate.PerSecond > 0 || o.Look.LossBy.Word == lossByContainer || o.Kernel.SummaryFile != ""
 	names := needs.Containers || o.Select.choosesContainers() || byContainer
@@ -264,6 +272,7 @@ func (o *Options) resolve(needs stream.Needs) (r request, err error) {
 		Latency:     needs.Latency,
 		Lifetime:    needs.Lifetime,
 		AllCloses:   o.Look.AllCloses,
+		AllOpens:    o.Look.AllOpens,
 		Programs:    needs.Programs,
 		File:        needs.File || o.Look.FullPath,
 		Cgroups:     names || o.Select.IgnoreHost,

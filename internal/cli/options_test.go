@@ -69,7 +69,9 @@ func TestConflicts(t *testing.T) {
 		"--program -o strace":             "--program is for tables, not for -o strace",
 		"--full-path":                     "--full-path" + needsDetails,
 		"--all-closes --path /etc":        "--all-closes" + needsDetails,
-		"-o wide --all-closes -s open":    "--all-closes shows closes, which --syscall leaves out",
+		"-o wide --all-closes -s open":    "--all-closes shows rows of close, which --syscall leaves out",
+		"--all-opens":                     "--all-opens" + needsDetails,
+		"-o wide --all-opens -s close":    "--all-opens shows rows of openat, which --syscall leaves out",
 		"--full-path --columns pid,comm":  "--full-path" + needsDetails,
 		"-C --latency --full-path -I":     "--full-path" + needsDetails,
 		"--no-runtime --runtime-socket x": "--no-runtime and --runtime-socket exclude each other",
@@ -113,6 +115,7 @@ func TestResolve(t *testing.T) {
 		"--count 1":            plain,
 		"-o wide":              wide,
 		"-o wide --all-closes": with(func(c *tracer.Config) { c.Details, c.Cgroups, c.AllCloses = true, true, true }),
+		"-o wide --all-opens":  with(func(c *tracer.Config) { c.Details, c.Cgroups, c.AllOpens = true, true, true }),
 		"-o json":              with(func(c *tracer.Config) { c.Details, c.Cgroups, c.File = true, true, true }),
 		"-o json --latency --full-path": with(func(c *tracer.Config) {
 			c.Details, c.Cgroups, c.File, c.Latency = true, true, true, true

@@ -110,10 +110,13 @@ func (s *detailStyle) appendImplied(b []byte, r *bpf.Record, spaces bool) []byte
 	return append(append(append(b, " (by "...), closers[r.Details.By]...), ')')
 }
 
-// appendVia appends that the call was no syscall, the direct descriptor that it was about,
+// appendVia appends that it was no syscall, the direct descriptor that it was about,
 // and that its result is not known.
 func appendVia(b []byte, r *bpf.Record) []byte {
-	if r.Flags&bpf.ViaIOUring == 0 {
+	switch {
+	case r.Flags&bpf.ViaExec != 0:
+		return append(b, " (exec)"...)
+	case r.Flags&bpf.ViaIOUring == 0:
 		return b
 	}
 	b = append(b, " (io_uring"...)

@@ -182,7 +182,7 @@ func traitsOf(e *stream.Event) (t trait) {
 	if e.Program != nil {
 		t |= hasProgram
 	}
-	if e.Flags&bpf.ViaIOUring != 0 {
+	if e.Flags&(bpf.ViaIOUring|bpf.ViaExec) != 0 {
 		t |= hasVia
 	}
 	d := e.Details

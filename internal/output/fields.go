@@ -63,9 +63,14 @@ var callFields = []Field{
 		value: func(e *stream.Event, _ []byte) Value { return symbol(bpf.Syscalls[e.Syscall].Name) }},
 	{Name: "abi", About: "how the call was made: x86_64 or i386, aarch64 or arm", Kind: Symbol, width: 7, facets: ofABI,
 		value: func(e *stream.Event, _ []byte) Value { return symbol(names.ABIs[e.ABI]) }},
-	{Name: "via", About: "io_uring, of a call that was no syscall but a request there", Kind: Symbol, width: 8, facets: ofResult, when: condition{all: hasVia},
-		value: func(*stream.Event, []byte) Value { return symbol("io_uring") }},
-	{Name: "ret", About: "what the call returned, tables have the errno by name; none where io_uring says it of failures only", Kind: Result, width: 7, facets: ofResult,
+	{Name: "via", About: "io_uring, of a call that was no syscall but a request there; exec, of what execve opened by itself", Kind: Symbol, width: 8, facets: ofResult, when: condition{all: hasVia},
+		value: func(e *stream.Event, _ []byte) Value {
+			if e.Flags&bpf.ViaExec != 0 {
+				return symbol("exec")
+			}
+			return symbol("io_uring")
+		}},
+	{Name: "ret", About: "what the call returned, tables have the errno by name; none where io_uring says it of failures only, and of what execve opened", Kind: Result, width: 7, facets: ofResult,
 		value: func(e *stream.Event, _ []byte) Value {
 			if e.Flags&bpf.NoResult != 0 {
 				return Value{}
@@ -283,9 +288,8 @@ var (
 // path is the path that an open was given, or that of what a call was about. An empty
 // one is there, too.
 func path(e *stream.Event, scratch []byte) Value {
-	switch target := e.Details.Target; {
-	case isOpen[e.Syscall]:
-		given := e.Given()
+	switch target, given := e.Details.Target, e.Given(); {
+	case isOpen[e.Syscall] && !(e.Flags&bpf.ViaExec != 0 && len(given) == 0):
 		if len(given) == 0 && (target != bpf.TargetPath || e.Details.Remarks&bpf.Unreadable != 0) {
 			return Value{}
 		}

@@ -54,6 +54,8 @@ func (s *strace) event(b []byte, e *stream.Event) []byte {
 		return append(b, " +++\n"...)
 	}
 	switch s := bpf.Syscalls[e.Syscall]; {
+	case e.Flags&bpf.ViaExec != 0:
+		return appendOpened(b, e.Record)
 	case e.Details.By != bpf.ClosedByCall:
 		return appendImplied(b, e.Record)
 	case executes(s):
@@ -83,6 +85,15 @@ func appendImplied(b []byte, r *bpf.Record) []byte {
 		b = appendTargetOf(strconv.AppendInt(b, int64(r.Details.FD), 10), r)
 	}
 	return append(append(append(b, " by "...), closers[r.Details.By]...), " +++\n"...)
+}
+
+// appendOpened appends what execve opened by itself, as a line that readers skip.
+func appendOpened(b []byte, r *bpf.Record) []byte {
+	path := r.Given()
+	if len(path) == 0 {
+		path = r.Name()
+	}
+	return append(escape.AppendC(append(b, `+++ opened "`...), path, ""), "\" by exec +++\n"...)
 }
 
 // appendWho appends the thread and the time when the call began, or for people the

@@ -70,6 +70,7 @@ func (o *object) configure(cfg Config, mode AttachMode) error {
 		WantFile:      cfg.File,
 		WantLifetime:  cfg.Lifetime,
 		AllCloses:     cfg.AllCloses,
+		AllOpens:      cfg.AllOpens,
 		WantPrograms:  cfg.Programs,
 		UseRingBuffer: cfg.Buffer == Ring,
 		ByContainer:   cfg.ByContainer,

@@ -45,6 +45,7 @@ func (o *object) choosePrograms(cfg Config, mode AttachMode) error {
 		o.chooseProgram(bpf.StateProgram, o.watchesConnects(cfg)),
 		o.chooseProgram(bpf.ForkProgram, cfg.Filter.FollowChildren || cfg.Programs),
 		o.chooseProgram(bpf.ExecProgram, cfg.Filter.Command || cfg.Programs || o.traces("exec")),
+		o.chooseOpening(cfg), // after what lists a command's process
 		o.chooseProgram(bpf.MkdirProgram, cfg.Cgroups),
 		o.chooseProgram(bpf.RmdirProgram, cfg.Cgroups),
 		o.chooseURing(cfg),

@@ -66,6 +66,7 @@ type Config struct {
 	Births     int  // the descriptor of the map of births, see descriptor.Kernel
 	File       bool // and of opens also the absolute path of the file
 	AllCloses  bool // also closes that no call is for, by exit and exec; needs Details
+	AllOpens   bool // also the files that execve opens by itself; needs Details
 	Programs   bool // record what happens to processes: Forked, Executed and Ended
 	Filter     Filter
 	Rate       Rate // needs ByContainer
@@ -101,6 +102,9 @@ func (cfg *Config) freeSlots(cpus int) int {
 	perCPU := 2
 	if cfg.AllCloses {
 		perCPU += 2
+	}
+	if cfg.AllOpens {
+		perCPU++
 	}
 	return max(bpf.FreeSlots, perCPU*cpus)
 }

@@ -53,7 +53,7 @@ const ofTheTool = "^Test(Serve.*|Collector|Fleet|PromTool|Kubelet|ForeignProc|To
 
 // betweenOthers are the tests for kernels between the oldest and the newest: of programs
 // that differ by kernel, and of what the verifier there says of them.
-const betweenOthers = "^Test(AllCloses|Births|Calls|Details|GivesUpPrivileges|HangingCloses|LittleMemory|Lifetime|Makes|Podman|Processes|" +
+const betweenOthers = "^Test(AllCloses|AllOpens|Births|Calls|Details|GivesUpPrivileges|HangingCloses|LittleMemory|Lifetime|Makes|Podman|Processes|" +
 	"Programs|Requests|Summary|Verifies|WhoCalls)$"
 
 // ofTheProgram are tests of what the programs do with filters and counters on any kernel,
@@ -76,7 +76,7 @@ type architecture struct {
 // onArm64 are the tests of what an architecture has of its own: numbers and registers of
 // calls, both ABIs, ways to attach, and what the programs read of the kernel.
 const onArm64 = "^Test(Calls|Tables|CgroupID|Hostname|IgnoreHost|Details|FullPath|DeepPath|FiltersLetAllThrough|FilteredPrograms|" +
-	"Programs|AllCloses|Follow|Command|Podman|Verifies|LoadsWhatIsNeeded|FdsHolds|Summary)$"
+	"Programs|AllCloses|AllOpens|Follow|Command|Podman|Verifies|LoadsWhatIsNeeded|FdsHolds|Summary)$"
 
 var architectures = map[string]architecture{
 	"x86": {
