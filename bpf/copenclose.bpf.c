@@ -259,7 +259,7 @@ int BPF_PROG(exec_opens, struct task_struct *task, pid_t before, struct linux_bi
 {
 	if (!cfg.all_opens || !event_passes(task))
 		return 0;
-	return opened_by_exec(ctx, bprm, file_mapped_at(task, first_instruction(task)));
+	return opened_by_exec(ctx, bprm, file_mapped_at(task, start_of_interpreter(task)));
 }
 
 SEC("tp_btf/sched_process_exec")
@@ -267,7 +267,7 @@ int BPF_PROG(exec_opens_listed, struct task_struct *task, pid_t before, struct l
 {
 	if (!cfg.all_opens || !event_passes(task))
 		return 0;
-	return opened_by_exec(ctx, bprm, file_listed_at(task, first_instruction(task)));
+	return opened_by_exec(ctx, bprm, file_listed_at(task, start_of_interpreter(task)));
 }
 
 /*

@@ -47,28 +47,34 @@ static __noinline void send_exec_open(void *ctx, __u64 given, __u64 file)
 }
 
 /*
- * interpreter is the file that the first instruction is in. Of a script there is no file any
- * more, and of the scripts between it and the program, if there are any, no name either.
+ * Of a script there is no file any more, and of the scripts between it and the program, if
+ * there are any, no name either.
  */
 static __always_inline int opened_by_exec(void *ctx, struct linux_binprm *bprm,
-					  struct file *interpreter)
+					  __u64 elf_interpreter)
 {
-	struct task_struct *task = current_task();
 	const char *given = kernel_read(bprm, filename), *runs = kernel_read(bprm, interp);
-	struct file *program = BPF_CORE_READ(task, mm, exe_file);
 
 	if (given != runs)
 		send_exec_open(ctx, (__u64)given, 0);
-	send_exec_open(ctx, (__u64)runs, (__u64)program);
-	if (interpreter && interpreter != program)
-		send_exec_open(ctx, 0, (__u64)interpreter);
+	send_exec_open(ctx, (__u64)runs, (__u64)BPF_CORE_READ(current_task(), mm, exe_file));
+	if (elf_interpreter)
+		send_exec_open(ctx, 0, elf_interpreter);
 	return 0;
 }
 
-/* Where the program that the current task has executed begins. */
-static __always_inline __u64 first_instruction(struct task_struct *task)
+/*
+ * Where the ELF interpreter of the current task's new program begins, 0 if it has none: then
+ * the first instruction is the program's own. That the file mapped there is another one than
+ * the program's does not say it, because overlayfs maps other files than are executed.
+ */
+static __always_inline __u64 start_of_interpreter(struct task_struct *task)
 {
-	return INSTRUCTION_POINTER(user_regs(task));
+	__u64 start = INSTRUCTION_POINTER(user_regs(task));
+
+	if (start >= task_walk(task, mm, start_code) && start < task_walk(task, mm, end_code))
+		return 0;
+	return start;
 }
 
 static long take_file(struct task_struct *task, struct vm_area_struct *area, void *file)
@@ -77,14 +83,14 @@ static long take_file(struct task_struct *task, struct vm_area_struct *area, voi
 	return 0;
 }
 
-/* The file that is mapped there, NULL if it is not known. */
-static __always_inline struct file *file_mapped_at(struct task_struct *task, __u64 address)
+/* The file that is mapped there, 0 if there is none. */
+static __always_inline __u64 file_mapped_at(struct task_struct *task, __u64 address)
 {
 	__u64 file = 0;
 
-	if (bpf_find_vma(task, address, take_file, &file, 0) == -EBUSY)
+	if (address && bpf_find_vma(task, address, take_file, &file, 0) == -EBUSY)
 		count_lost(owner_of_caller());
-	return (struct file *)file;
+	return file;
 }
 
 /*
@@ -105,17 +111,17 @@ struct mm_struct___listed {
 /* A program that has just begun has far fewer. */
 #define MAPPINGS_WALKED 32
 
-static __always_inline struct file *file_listed_at(struct task_struct *task, __u64 address)
+static __always_inline __u64 file_listed_at(struct task_struct *task, __u64 address)
 {
 	struct mm_struct___listed *mm = (void *)task_walk(task, mm);
 	struct vm_area_struct___listed *area = BPF_CORE_READ(mm, mmap);
 
-	for (int i = 0; i < MAPPINGS_WALKED && area; i++) {
+	for (int i = 0; address && area && i < MAPPINGS_WALKED; i++) {
 		if (address < BPF_CORE_READ(area, vm_end))
-			return BPF_CORE_READ(area, vm_file);
+			return (__u64)BPF_CORE_READ(area, vm_file);
 		area = BPF_CORE_READ(area, vm_next);
 	}
-	return NULL;
+	return 0;
 }
 
 #endif

@@ -4,6 +4,7 @@
 package test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -56,6 +57,10 @@ func script(t *testing.T, path, text string) string {
 // The files that execve opens by itself are shown for who asks, before those that the
 // program opens, and nothing of an execve that fails.
 func TestAllOpens(t *testing.T) {
+	shell, err := filepath.EvalSymlinks("/bin/sh")
+	if err != nil {
+		t.Fatal(err)
+	}
 	dir := realTempDir(t)
 	inner := script(t, filepath.Join(dir, "inner"), "#!/bin/sh\n"+saysWhatRuns+"\n")
 	outer := script(t, filepath.Join(dir, "outer"), "#!"+inner+" x\n")
@@ -74,6 +79,10 @@ func TestAllOpens(t *testing.T) {
 			runStatic(t, exec.Command(trigger64, "mix", "0"), trigger64+" "+trigger64),
 			runStatic(t, exec.Command(trigger32, "mix", "0"), trigger32+" "+trigger32),
 			runMemfd(t),
+		}
+		if below := overlaid(t, shell, trigger64); below != "" {
+			sh, static := filepath.Join(below, filepath.Base(shell)), filepath.Join(below, filepath.Base(trigger64))
+			ran = append(ran, runShell(t, exec.Command(sh, "-c", saysWhatRuns), sh), runStatic(t, exec.Command(static, "mix", "0"), static+" "+static))
 		}
 		res := r.stop()
 		validate(t, res.stdout)
@@ -107,6 +116,32 @@ func TestAllOpens(t *testing.T) {
 			})
 		}
 	})
+}
+
+// overlaid returns a folder on an overlayfs, as containers have it, with copies of files;
+// "" if this kernel has none. Programs there are mapped from other files than they are.
+func overlaid(t *testing.T, files ...string) string {
+	t.Helper()
+	layer, empty, dir := t.TempDir(), t.TempDir(), realTempDir(t)
+	for _, f := range files {
+		if err := exec.Command("cp", f, layer).Run(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	err := unix.Mount("overlay", dir, "overlay", unix.MS_RDONLY, "lowerdir="+layer+":"+empty)
+	if errors.Is(err, unix.ENODEV) {
+		t.Log("this kernel has no overlayfs")
+		return ""
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir, 0); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
 }
 
 // runStatic runs a program that has no ELF interpreter.
