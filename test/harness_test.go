@@ -139,6 +139,16 @@ func eachAttach(t *testing.T, test func(t *testing.T, options ...string)) {
 	}
 }
 
+// onceInVM is everyWay, but inside a VM autoAttach, for what is not attached to syscalls.
+func onceInVM(t *testing.T, test func(t *testing.T, options ...string)) {
+	t.Helper()
+	if os.Getenv("COPENCLOSE_VM") != "" {
+		autoAttach(t, test)
+		return
+	}
+	everyWay(t, test)
+}
+
 // Inside a VM autoAttach does not take fentry, which attaches some thirty programs and
 // takes ten seconds there. TestVerifies and eachAttach have it.
 func autoAttach(t *testing.T, test func(t *testing.T, options ...string)) {

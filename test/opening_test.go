@@ -66,7 +66,7 @@ func TestAllOpens(t *testing.T) {
 	outer := script(t, filepath.Join(dir, "outer"), "#!"+inner+" x\n")
 	const notThere = "/nonexistent"
 	without := script(t, filepath.Join(dir, "without"), "#!"+notThere+"\n")
-	everyWay(t, func(t *testing.T, options ...string) {
+	onceInVM(t, func(t *testing.T, options ...string) {
 		r := start(t, append(options, "-o", "json", "--all-opens", "-s", "openat")...)
 		relative := exec.Command("./inner")
 		relative.Dir = dir
@@ -97,25 +97,25 @@ func TestAllOpens(t *testing.T) {
 			}
 		}
 	})
-	t.Run("filters", func(t *testing.T) {
-		for filter, want := range map[string][]string{
-			"--path " + dir + "/": {inner},
-			"--path !" + dir:      nil,
-			"--failed":            {},
-		} {
-			autoAttach(t, func(t *testing.T, options ...string) {
-				r := start(t, slices.Concat(options, []string{"-o", "json", "--all-opens", "-s", "openat"}, strings.Fields(filter))...)
-				e := runShell(t, exec.Command(inner), inner, "/bin/sh")
-				res := r.stop()
-				if e.files = e.files[1:]; want != nil {
-					e.files = want
-				}
-				if got := openedByExec(res.events, e.pid); !slices.Equal(got, e.files) {
-					t.Errorf("with %s: %q, want %q\n%s", filter, got, e.files, res.summary)
-				}
-			})
-		}
-	})
+}
+
+func TestFiltersOfAllOpens(t *testing.T) {
+	dir := realTempDir(t)
+	path := script(t, filepath.Join(dir, "script"), "#!/bin/sh\n"+saysWhatRuns+"\n")
+	for filter, shown := range map[string]func(executed) []string{
+		"--path " + dir + "/": func(executed) []string { return []string{path} },
+		"--path !" + dir:      func(e executed) []string { return e.files[1:] },
+		"--failed":            func(executed) []string { return nil },
+	} {
+		autoAttach(t, func(t *testing.T, options ...string) {
+			r := start(t, slices.Concat(options, []string{"-o", "json", "--all-opens", "-s", "openat"}, strings.Fields(filter))...)
+			e := runShell(t, exec.Command(path), path, "/bin/sh")
+			res := r.stop()
+			if got, want := openedByExec(res.events, e.pid), shown(e); !slices.Equal(got, want) || res.filtered == 0 {
+				t.Errorf("with %s: %q, want %q\n%s", filter, got, want, res.summary)
+			}
+		})
+	}
 }
 
 // overlaid returns a folder on an overlayfs, as containers have it, with copies of files;

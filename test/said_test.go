@@ -117,11 +117,7 @@ var ends = subject{"ends", true, 250}
 // Closes that no call is for are shown for who asks, each once. Inside a VM the verifier
 // looks at their loops for ten seconds.
 func TestAllCloses(t *testing.T) {
-	attach := everyWay
-	if os.Getenv("COPENCLOSE_VM") != "" {
-		attach = autoAttach
-	}
-	attach(t, func(t *testing.T, options ...string) {
+	onceInVM(t, func(t *testing.T, options ...string) {
 		performAll(t, []subject{ends}, append(options, "--all-closes"))
 	})
 }
