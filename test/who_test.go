@@ -83,7 +83,7 @@ func whoCalls(t *testing.T, options ...string) {
 	}
 	sh, cat, true_ := real(t, "/bin/sh"), real(t, "/bin/cat"), real(t, "/bin/true")
 	tester := fmt.Sprint(os.Getpid(), " ", real(t, me))
-	const loop = 200
+	loop := many(200)
 
 	before := startShell(t, "it's")
 	before.do(":") // so that it has executed the shell, and waits

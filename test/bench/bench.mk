@@ -17,7 +17,7 @@ $(BENCH_DIR)/empty.bpf.o: test/bench/empty.bpf.c
 	$(Q)$(CLANG) -g -O2 -Wall -Werror -target bpf -c $< -o $@
 
 .PHONY: bench
-bench: ## Measure it beside its peers: ARGS="-rounds 5", ARGS="-for 10m soak", ARGS=counting, ARGS=fleet, ARGS=-help
+bench: ## Measure it beside its peers: ARGS="-rounds 5", ARGS="-for 10m soak", ARGS=events, ARGS=counting, ARGS=fleet, ARGS=-help
 	$(Q)$(MAKE) --no-print-directory deps bench-deps
 	$(Q)$(MAKE) --no-print-directory bench-run
 
@@ -30,7 +30,7 @@ bench-deps:
 
 # Go knows best whether it is up to date.
 .PHONY: bench-run
-bench-run: all static $(BENCH_BUILT) $(if $(filter soak counting fleet -help -only%,$(ARGS)),,bench-go)
+bench-run: all static $(BENCH_BUILT) $(if $(filter soak events counting fleet -help -only%,$(ARGS)),,bench-go)
 	$(Q)CGO_ENABLED=0 $(GO) build -o $(BENCH_DIR)/bench ./test/bench
 	$(Q)$(SUDO) $(BENCH_DIR)/bench $(ARGS)
 

@@ -7,9 +7,12 @@
  * Makes the calls that the tools trace, and measures how long they take.
  *
  *	generator [-c CPU] [-t THREADS | -g DIR -n PROCESSES | -x DIR -n PROGRAMS]
+ *	generator -e
  *
  * Each line it reads is an order: "pairs N" opens and closes /dev/null N times,
- * "fails N" opens N files that are not there, and "getppid N" makes a call that
+ * "requests N" does that by requests of io_uring, one at a time, "fails N" opens N
+ * files that are not there, "lives N" forks N processes, one after the other, which
+ * execute this program with -e, which ends at once, and "getppid N" makes a call that
  * nobody traces. The answer is a line with the
  * nanoseconds it took, and those in which a worker was kept waiting because
  * others had its CPU. It ends with its input.
@@ -39,11 +42,12 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+#include <linux/io_uring.h>
 
 /* How many pairs a process makes before another one's turn comes. */
 #define TURN 10
 
-enum kind { PAIRS, FAILS, GETPPID, END };
+enum kind { PAIRS, REQUESTS, FAILS, LIVES, GETPPID, END };
 
 struct shared {
 	pthread_barrier_t start, end;
@@ -83,6 +87,76 @@ static void make_pairs(long n)
 	}
 }
 
+/* A ring for one request. */
+struct ring {
+	int fd;
+	struct io_uring_params params;
+	char *rings;
+	struct io_uring_sqe *entry;
+};
+
+static struct ring make_ring(void)
+{
+	struct ring r = {};
+
+	r.fd = syscall(SYS_io_uring_setup, 1, &r.params);
+	must(r.fd >= 0, "generator: set up a ring");
+	r.rings = mmap(0, r.params.cq_off.cqes + r.params.cq_entries * sizeof(struct io_uring_cqe),
+		       PROT_READ | PROT_WRITE, MAP_SHARED, r.fd, IORING_OFF_SQ_RING);
+	r.entry = mmap(0, sizeof(*r.entry), PROT_READ | PROT_WRITE, MAP_SHARED, r.fd,
+		       IORING_OFF_SQES);
+	must(r.rings != MAP_FAILED && r.entry != MAP_FAILED, "generator: map a ring");
+	return r;
+}
+
+static int request(struct ring *r, struct io_uring_sqe entry)
+{
+	unsigned int *tail = (void *)(r->rings + r->params.sq_off.tail);
+	unsigned int *head = (void *)(r->rings + r->params.cq_off.head);
+	unsigned int *mask = (void *)(r->rings + r->params.cq_off.ring_mask);
+	struct io_uring_cqe *results = (void *)(r->rings + r->params.cq_off.cqes);
+	int result;
+
+	*r->entry = entry;
+	__atomic_store_n(tail, *tail + 1, __ATOMIC_RELEASE);
+	must(syscall(SYS_io_uring_enter, r->fd, 1, 1, IORING_ENTER_GETEVENTS, 0, 0) == 1,
+	     "generator: submit a request");
+	result = results[*head & *mask].res;
+	__atomic_store_n(head, *head + 1, __ATOMIC_RELEASE);
+	return result;
+}
+
+static void make_requests(long n)
+{
+	static __thread struct ring r;
+
+	if (!r.rings)
+		r = make_ring();
+	for (long i = 0; i < n; i++) {
+		int fd = request(&r, (struct io_uring_sqe){.opcode = IORING_OP_OPENAT,
+							   .fd = AT_FDCWD,
+							   .addr = (unsigned long)"/dev/null"});
+
+		must(fd >= 0, "generator: open /dev/null in a ring");
+		request(&r, (struct io_uring_sqe){.opcode = IORING_OP_CLOSE, .fd = fd});
+	}
+}
+
+static void make_lives(long n)
+{
+	char *const argv[] = {"generator", "-e", NULL};
+
+	for (long i = 0; i < n; i++) {
+		pid_t child = fork();
+
+		if (!child) {
+			execv("/proc/self/exe", argv);
+			_exit(1);
+		}
+		must(child > 0 && waitpid(child, NULL, 0) == child, "generator: fork");
+	}
+}
+
 /* Opens files that are not there, a hundred different ones. */
 static void make_fails(long n)
 {
@@ -110,13 +184,23 @@ static void make_calls(int schedstat)
 {
 	long before = waited(schedstat);
 
-	if (shared->kind == PAIRS)
-		make_pairs(shared->calls);
-	else if (shared->kind == FAILS)
+	switch (shared->kind) {
+	case REQUESTS:
+		make_requests(shared->calls);
+		break;
+	case FAILS:
 		make_fails(shared->calls);
-	else
+		break;
+	case LIVES:
+		make_lives(shared->calls);
+		break;
+	case GETPPID:
 		for (long i = 0; i < shared->calls; i++)
 			syscall(SYS_getppid);
+		break;
+	default:
+		make_pairs(shared->calls);
+	}
 	__sync_fetch_and_add(&shared->waited, waited(schedstat) - before);
 }
 
@@ -207,9 +291,11 @@ static void obey(int workers, int schedstat, long start)
 			continue;
 		}
 		shared->calls /= workers;
-		shared->kind = !strcmp(what, "getppid") ? GETPPID
-			       : !strcmp(what, "fails") ? FAILS
-							: PAIRS;
+		shared->kind = !strcmp(what, "getppid")	   ? GETPPID
+			       : !strcmp(what, "fails")	   ? FAILS
+			       : !strcmp(what, "requests") ? REQUESTS
+			       : !strcmp(what, "lives")	   ? LIVES
+							   : PAIRS;
 		shared->waited = 0;
 		began = now();
 		have_calls_made(schedstat);
@@ -252,11 +338,13 @@ int main(int argc, char **argv)
 	int option, workers = 1, schedstat = -1;
 	long start;
 
-	while ((option = getopt(argc, argv, "c:t:g:n:x:")) != -1) {
+	while ((option = getopt(argc, argv, "c:eg:n:t:x:")) != -1) {
 		switch (option) {
 		case 'c':
 			stay_on(atoi(optarg));
 			break;
+		case 'e':
+			return 0;
 		case 'g':
 			dir = optarg;
 			break;

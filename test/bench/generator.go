@@ -5,6 +5,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"fmt"
 	"io"
 	"os"
@@ -36,9 +37,25 @@ type load struct {
 	threads int
 	cgroups int // processes, each in a cgroup of its own, instead of threads
 	pinned  bool
+	// does is the order for what it does again and again, pairs where it is empty.
+	does string
+	slow int // by how much fewer they are than pairs; 0 for not at all
+}
+
+// calls is how many calls it makes of what each of its orders counts.
+func (l load) calls() int {
+	if l.does == "lives" {
+		return 1
+	}
+	return 2
 }
 
 var onePinned = load{name: "1 thread on a CPU of its own", threads: 1, pinned: true}
+
+func (l load) order() string { return cmp.Or(l.does, "pairs") }
+
+// fewer is n, or as many fewer as this load is slow.
+func (l load) fewer(n int) int { return max(pieces, n/max(l.slow, 1)) }
 
 // startGenerator returns when all its workers wait for orders.
 func startGenerator(s settings, l load) (*generator, error) {

@@ -5,6 +5,7 @@
 //
 //	bench [FLAGS]          every tool beside the same generator, in alternation
 //	bench [FLAGS] soak     copenclose alone for a long time at full speed
+//	bench [FLAGS] events   requests of io_uring beside calls, and what --program costs
 //	bench [FLAGS] counting what counts in the kernel: summary and top
 //	bench [FLAGS] fleet    serve, at 100,000 calls a second
 //
@@ -83,6 +84,8 @@ func run(s settings, only string, args []string) (err error) {
 		return everything(s, machine)
 	case len(args) == 1 && args[0] == "soak":
 		return soak(s)
+	case len(args) == 1 && args[0] == "events":
+		return measureEvents(s).printEvents(os.Stdout, s)
 	case len(args) == 1 && args[0] == "counting":
 		return counting(s)
 	case len(args) == 1 && args[0] == "fleet":
@@ -94,7 +97,7 @@ func run(s settings, only string, args []string) (err error) {
 // everything prints the machine as it was before it had something to do.
 func everything(s settings, machine string) error {
 	m := measureAll(s, subjects(s))
-	grown := measureGrowth(s)
+	grown, events := measureGrowth(s), measureEvents(s)
 	alone, err := measureAlone(s)
 	if err != nil {
 		return err
@@ -102,7 +105,8 @@ func everything(s settings, machine string) error {
 	fmt.Print(machine)
 	for _, print := range []func() error{
 		func() error { return m.printTools(os.Stdout) },
-		func() error { return grown.print(os.Stdout, s) },
+		func() error { return grown.printGrowth(os.Stdout, s) },
+		func() error { return events.printEvents(os.Stdout, s) },
 		func() error { return printTargets(os.Stdout, s, m, alone) },
 	} {
 		if err := print(); err != nil {

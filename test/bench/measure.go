@@ -60,10 +60,10 @@ func (g *generator) measure(s settings, sub subject, l load, pairs int, got *sam
 	if !l.pinned {
 		atOnce = float64(min(g.workers, runtime.NumCPU()))
 	}
-	if _, _, err := g.order("pairs", warmUp/10); err != nil {
+	if _, _, err := g.order(l.order(), l.fewer(warmUp/10)); err != nil {
 		return err
 	}
-	before, err := g.alone()
+	before, err := g.alone(l)
 	if err != nil {
 		return err
 	}
@@ -77,16 +77,16 @@ func (g *generator) measure(s settings, sub subject, l load, pairs int, got *sam
 	}
 	cpuBefore := t.cpu()
 	began := time.Now()
-	made, each, err := g.loop(t, sub, pairs)
-	got.eventRate = float64(2*made) / time.Since(began).Seconds()
+	made, each, err := g.loop(t, sub, l, pairs)
+	got.eventRate = float64(l.calls()*made) / time.Since(began).Seconds()
 	got.resident, got.peak = t.memory()
 	if err != nil {
 		t.stop()
 		return err
 	}
-	if l == onePinned {
+	if l.pinned && l.cgroups == 0 {
 		n := 0
-		if n, got.inside, err = g.inside(sub, max(1, pairs/pieces)); err != nil {
+		if n, got.inside, err = g.inside(sub, l, max(1000, pairs/pieces)); err != nil {
 			t.stop()
 			return err
 		}
@@ -94,18 +94,18 @@ func (g *generator) measure(s settings, sub subject, l load, pairs int, got *sam
 	}
 	t.settle()
 	cpu := t.cpu() - cpuBefore
-	_, eachOther, err := g.steadily("getppid", others/sub.slow)
+	_, eachOther, err := g.steadily("getppid", l.fewer(others/sub.slow))
 	t.stop()
 	if err != nil {
 		return err
 	}
-	after, err := g.alone()
+	after, err := g.alone(l)
 	if err != nil {
 		return err
 	}
 
 	got.bare = (before.traced + after.traced) / 2 * atOnce
-	got.added = (each*atOnce - got.bare) / sub.perCall()
+	got.added = (each*atOnce - got.bare) / sub.perCall(l)
 	got.untraced = (eachOther - (before.untraced+after.untraced)/2) * atOnce
 	got.made = made * sub.calls
 	got.startup = float64(t.startup) / 1e6
@@ -120,31 +120,31 @@ func (g *generator) measure(s settings, sub subject, l load, pairs int, got *sam
 	got.seen = seen
 	// Without any to show, the calls that were made are what it worked for.
 	if all == 0 || sub.calls == 0 {
-		all = 2 * made
+		all = l.calls() * made
 	}
 	got.cpu = float64(cpu) / float64(all)
 	return nil
 }
 
 // alone is what a pair and a call that nobody traces take without a tool.
-func (g *generator) alone() (c cost, err error) {
-	if _, c.traced, err = g.steadily("pairs", warmUp); err != nil {
+func (g *generator) alone(l load) (c cost, err error) {
+	if _, c.traced, err = g.steadily(l.order(), l.fewer(warmUp)); err != nil {
 		return c, err
 	}
-	_, c.untraced, err = g.steadily("getppid", others)
+	_, c.untraced, err = g.steadily("getppid", l.fewer(others))
 	return c, err
 }
 
 // inside is what calls spend in programs; made is how many pairs that took.
-func (g *generator) inside(sub subject, pairs int) (made int, c cost, err error) {
+func (g *generator) inside(sub subject, l load, pairs int) (made int, c cost, err error) {
 	pair, err := inPrograms(func() (_ int, err error) {
-		made, _, err = g.order("pairs", pairs)
+		made, _, err = g.order(l.order(), pairs)
 		return made, err
 	})
 	if err != nil {
 		return made, c, err
 	}
-	c.traced = pair / sub.perCall()
+	c.traced = pair / sub.perCall(l)
 	c.untraced, err = inPrograms(func() (int, error) {
 		calls, _, err := g.order("getppid", pairs)
 		return calls, err
@@ -153,16 +153,16 @@ func (g *generator) inside(sub subject, pairs int) (made int, c cost, err error)
 }
 
 // loop has the pairs made.
-func (g *generator) loop(t *tool, sub subject, pairs int) (made int, each float64, err error) {
+func (g *generator) loop(t *tool, sub subject, l load, pairs int) (made int, each float64, err error) {
 	if !sub.bursts {
-		return g.steadily("pairs", pairs)
+		return g.steadily(l.order(), pairs)
 	}
 	var times []float64
 	for range bursts {
 		if err := t.pause(); err != nil {
 			return 0, 0, fmt.Errorf("stop the tool: %w", err)
 		}
-		n, each, err := g.order("pairs", burst)
+		n, each, err := g.order(l.order(), burst)
 		if err := t.resume(); err != nil {
 			return 0, 0, fmt.Errorf("continue the tool: %w", err)
 		}
@@ -274,37 +274,61 @@ func (m *measured) seen(name string) (seen, made int) {
 	return seen, made
 }
 
-// growth is how cost grows with what happens at once.
-type growth struct {
+// byLoad is what is measured beside several loads.
+type byLoad struct {
 	loads   []load
 	results map[string]*measured // by load
 }
 
-func measureGrowth(s settings) *growth {
-	g := &growth{results: map[string]*measured{}, loads: []load{
+// measureLoads measures what is beside each load.
+func measureLoads(s settings, loads []load, beside func(load) []subject) *byLoad {
+	b := &byLoad{loads: loads, results: map[string]*measured{}}
+	for _, l := range loads {
+		of := beside(l)
+		m := &measured{settings: s, subjects: of, samples: map[string][]sample{}, rounds: s.rounds}
+		for range s.rounds {
+			for _, sub := range of {
+				m.samples[sub.name] = append(m.samples[sub.name], measure(s, sub, l, l.fewer(s.pairs/2/sub.slow)))
+			}
+		}
+		b.results[l.name] = m
+		for _, sub := range of {
+			fmt.Fprintf(os.Stderr, "%s, %s: %.0f ns added to a call, %.0f in programs\n", l.name, sub.name, m.middle(sub.name, added), m.middle(sub.name, inTraced))
+		}
+	}
+	return b
+}
+
+// measureGrowth measures how cost grows with what happens at once.
+func measureGrowth(s settings) *byLoad {
+	return measureLoads(s, []load{
 		{name: "1 thread", threads: 1},
 		{name: "2 threads", threads: 2},
 		{name: "4 threads", threads: 4},
 		{name: "1 cgroup", cgroups: 1, pinned: true},
 		{name: "1,000 cgroups", cgroups: 1000, pinned: true},
-	}}
-	for _, l := range g.loads {
-		of := []subject{product(ours, 2), peer(opensnoop, 1, 5, ourComm, "opensnoop")}
+	}, func(l load) []subject {
 		if l.cgroups > 0 {
-			of = []subject{product(oursC, 2, "-C")}
+			return []subject{product(oursC, 2, "-C")}
 		}
-		m := &measured{settings: s, subjects: of, samples: map[string][]sample{}, rounds: s.rounds}
-		for range s.rounds {
-			for _, sub := range of {
-				m.samples[sub.name] = append(m.samples[sub.name], measure(s, sub, l, max(1, s.pairs/2/sub.slow)))
-			}
+		return []subject{product(ours, 2), peer(opensnoop, 1, 5, ourComm, "opensnoop")}
+	})
+}
+
+// measureEvents measures rows of calls beside those of requests of io_uring, and both
+// without and with what --program finds out. In the lives of processes nothing is traced
+// but what they execute.
+func measureEvents(s settings) *byLoad {
+	return measureLoads(s, []load{
+		{name: "a call", threads: 1, pinned: true},
+		{name: "a request of io_uring", threads: 1, pinned: true, does: "requests"},
+		{name: "a process: fork, exec and end", threads: 1, pinned: true, does: "lives", slow: 200},
+	}, func(l load) []subject {
+		if l.does == "lives" {
+			return []subject{product(notCalled, 0, "-s", "creat"), product(notCalled+" --program", 0, "-s", "creat", "--program")}
 		}
-		g.results[l.name] = m
-		for _, sub := range of {
-			fmt.Fprintf(os.Stderr, "%s, %s: %.0f ns added to a call\n", l.name, sub.name, m.middle(sub.name, added))
-		}
-	}
-	return g
+		return []subject{product(ours, 2), product(oursJSON, 2, "-o", "json"), product(oursJSON+" --program", 2, "-o", "json", "--program")}
+	})
 }
 
 // alone is what is measured of copenclose with nothing beside it.
@@ -314,6 +338,7 @@ type alone struct {
 	size     float64 // bytes of the static binary
 	allocs   float64 // most allocations per event of the Go benchmarks
 	hasAlloc bool
+	ofRow    float64 // ns to find the program of a row, by the same
 }
 
 func measureAlone(s settings) (a alone, err error) {
@@ -339,5 +364,6 @@ func measureAlone(s settings) (a alone, err error) {
 	}
 	a.size = float64(info.Size())
 	a.allocs, a.hasAlloc = allocations(s.goBench)
+	a.ofRow = timeOf(s.goBench, "program", "Of")
 	return a, nil
 }

@@ -124,13 +124,38 @@ func share(part, all int) string {
 	return fmt.Sprintf("%.2f %%", 100*float64(part)/float64(all))
 }
 
-// print prints how cost grows.
-func (g *growth) print(w io.Writer, s settings) error {
+// printEvents prints what measureEvents measured.
+func (b *byLoad) printEvents(w io.Writer, s settings) error {
+	fmt.Fprintf(w, "\nWhat each takes, beside the tool and without it. CPU is per line, and of processes per process.\n\n")
+	t := newTable(w, s, "of", "tool", "ns without\nthe tool", "ns added", "of it in\nprograms", "CPU ns\nof the tool", "events seen\nof made", "lost", "start-up\nms")
+	for _, l := range b.loads {
+		m := b.results[l.name]
+		for _, sub := range m.subjects {
+			row := []string{l.name, sub.name}
+			if err := m.failed(sub.name); err != nil {
+				row = append(row, "cannot run: "+err.Error())
+			} else {
+				row = append(row, whole(m.middle(sub.name, bare)/sub.perCall(l)), whole(m.middle(sub.name, added)), whole(m.middle(sub.name, inTraced)),
+					whole(m.middle(sub.name, cpu)), "-", "-", whole(m.middle(sub.name, startup)))
+				if seen, made := m.seen(sub.name); made > 0 {
+					row[6], row[7] = fmt.Sprintf("%d of %d", seen, made), share(made-seen, made)
+				}
+			}
+			if err := t.Append(row); err != nil {
+				return err
+			}
+		}
+	}
+	return t.Render()
+}
+
+// printGrowth prints what measureGrowth measured.
+func (b *byLoad) printGrowth(w io.Writer, s settings) error {
 	fmt.Fprintf(w, "\nHow cost grows. Threads run on all CPUs, and the tool where it finds room; processes in\n"+
 		"cgroups take turns of ten pairs on one CPU. The time is that for which a call has a CPU.\n\n")
 	t := newTable(w, s, "load", "tool", "ns of a\npair alone", "ns added\nper call", "CPU ns\nper event", "events seen\nof made", "lost", "events made\nper second")
-	for _, l := range g.loads {
-		m := g.results[l.name]
+	for _, l := range b.loads {
+		m := b.results[l.name]
 		for _, sub := range m.subjects {
 			row := []string{l.name, sub.name}
 			if err := m.failed(sub.name); err != nil {
@@ -146,6 +171,20 @@ func (g *growth) print(w io.Writer, s settings) error {
 		}
 	}
 	return t.Render()
+}
+
+// timeOf is the ns of a Go benchmark of a package, 0 if it was not run.
+func timeOf(path, pkg, name string) float64 {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return 0
+	}
+	m := regexp.MustCompile(`(?m)^pkg: \S+/` + pkg + `\n(?:.*\n)*?Benchmark` + name + `-?\d*\s+\d+\s+(\S+) ns/op`).FindSubmatch(text)
+	if m == nil {
+		return 0
+	}
+	ns, _ := strconv.ParseFloat(string(m[1]), 64)
+	return ns
 }
 
 var benchmarkLine = regexp.MustCompile(`(?m)^(?:pkg: (\S+)|Benchmark\S+.* (\d+) allocs/op)$`)

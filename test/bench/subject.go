@@ -28,11 +28,11 @@ type subject struct {
 }
 
 // perCall is among how many calls of a pair the added time is divided.
-func (s *subject) perCall() float64 {
+func (s *subject) perCall(l load) float64 {
 	if s.calls == 1 {
 		return 1
 	}
-	return 2
+	return float64(l.calls())
 }
 
 // Names that the targets refer to.

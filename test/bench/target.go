@@ -45,6 +45,7 @@ func printTargets(w io.Writer, s settings, m *measured, a alone) error {
 		{"resident memory under load", 32, a.long.resident / 1024, " MiB", a.long.made == 0},
 		{"CPU when nothing happens", 0.3, 100 * a.idle, " % of a core", s.idle == 0},
 		{"allocations per event (go test -bench)", 0, a.allocs, "", !a.hasAlloc},
+		{"program of a row, looked up (go test -bench)", 25, a.ofRow, " ns", a.ofRow == 0},
 		{"static binary", 12, a.size / (1 << 20), " MiB", false},
 	} {
 		var err error

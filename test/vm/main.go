@@ -49,7 +49,7 @@ type release struct {
 // test-e2e has them, and no machine here.
 const ofTheTool = "^Test(Serve.*|Collector|Fleet|PromTool|Kubelet|ForeignProc|Top.*|Command(IsEnded|StillRuns|KeepsPrivileges)|CannotRun|Signals|Refusals|Version|Ends.*|" +
 	"FullDisk|StoppedReader|BlockedOutput|ClosedBeforeTheHeader|SummaryOfCommand|LeaksCommand|StacksOfGo|Flames|CgroupUnmounted|" +
-	"FilteredRequests|Requests(OfOthers|AreCounted|InTheTable)|HangingRequests|KeptIsShared)$"
+	"FilteredRequests|Requests(OfOthers|AreCounted|InTheTable)|HangingRequests|KeptIsShared|WhoCallsAfterLosses)$"
 
 // betweenOthers are the tests for kernels between the oldest and the newest: of programs
 // that differ by kernel, and of what the verifier there says of them.
