@@ -137,6 +137,17 @@ static __always_inline bool is_in(const struct call *call, __u64 set)
 	return cfg.traced & set && set & (1ULL << call->syscall);
 }
 
+/* Where 32-bit calls share a handler, their number says which this is. */
+static __always_inline void resolve_shared(struct call *call)
+{
+	__u32 nr;
+
+	if (!is_in(call, SHARES_HANDLER) || call->abi != ABI_32)
+		return;
+	nr = syscall_nr(call->regs);
+	call->syscall = (nr < NUMBERS ? of_number_32[nr] : 0) - 1;
+}
+
 /* Calls that close what an fd was; it is gone when they return. */
 static __always_inline bool closes(const struct call *call)
 {

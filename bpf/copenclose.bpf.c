@@ -82,6 +82,7 @@ static __noinline int handler_enters(__u64 *ctx, enum syscall syscall)
 {
 	struct call call = call_from_handler(ctx, 0, syscall);
 
+	resolve_shared(&call);
 	barrier_var(call.syscall);
 	return called(ctx, &call);
 }
@@ -90,6 +91,7 @@ static __noinline int handler_returns(__u64 *ctx, enum syscall syscall)
 {
 	struct call call = call_from_handler(ctx, HANDLER_RESULT(ctx), syscall);
 
+	resolve_shared(&call);
 	barrier_var(call.syscall);
 	return returned(ctx, &call);
 }
@@ -141,6 +143,8 @@ static __always_inline struct call call_from_probe(struct pt_regs *ctx, long ret
 
 	if (call.syscall == SYS_COUNT)
 		resolve_socketcall(&call);
+	else
+		resolve_shared(&call);
 	return call;
 }
 

@@ -25,6 +25,10 @@ type Syscall struct {
 	ByDefault bool
 	// Numbers are what programs call it by.
 	Numbers Numbers
+	// I386Handler is the syscall whose handler the calls of i386 come to on x86-64, if that
+	// is not its own: arch/x86/entry/syscalls/syscall_32.tbl. Their number says which of
+	// them it is.
+	I386Handler string
 	// Socketcall is its number in socketcall(2), 0 if it has none; linux/net.h.
 	Socketcall int
 	// Arguments are the roles of its arguments.
@@ -154,7 +158,7 @@ var Syscalls = [...]Syscall{
 		Arguments: Arguments{ArgOldFD}, Makes: CopiesOne,
 	},
 	{
-		Name: "fcntl", Group: "dup", Also: []string{"descriptors"}, Numbers: Numbers{72, 55, 25, 55},
+		Name: "fcntl", Group: "dup", Also: []string{"descriptors"}, Numbers: Numbers{72, 55, 25, 55}, I386Handler: "fcntl64",
 		Arguments: Arguments{ArgOldFD, ArgRequest, ArgValue}, Makes: CopiesByCommand,
 	},
 	{

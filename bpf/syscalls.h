@@ -107,6 +107,8 @@ enum syscall {
 	(BIT(socketpair) | BIT(pipe) | BIT(pipe2))
 #define MAKES_SOMETIMES \
 	(BIT(fcntl) | BIT(fcntl64) | BIT(signalfd) | BIT(signalfd4) | BIT(bpf) | BIT(landlock_create_ruleset))
+#define SHARES_HANDLER \
+	(BIT(fcntl) | BIT(fcntl64))
 #define CLOSES \
 	(BIT(close) | BIT(close_range) | BIT(dup2) | BIT(dup3))
 #define HAS_PATH \

@@ -49,6 +49,10 @@ func (s Syscall) makesSometimes() bool {
 	return s.Makes == MakesSignalFD || s.Makes == MakesByCommand || s.Makes == MakesWithoutFlags || s.Makes == CopiesByCommand
 }
 
+func (s Syscall) sharesHandler() bool {
+	return s.I386Handler != "" || slices.ContainsFunc(Syscalls[:], func(other Syscall) bool { return other.I386Handler == s.Name })
+}
+
 func syscallsHeader() string {
 	var b strings.Builder
 	b.WriteString(`/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
@@ -99,6 +103,7 @@ enum syscall {
 		{"MAKES_FD", func(s Syscall) bool { return s.Makes != MakesNone && s.Makes != MakesPair }},
 		{"MAKES_FDS", func(s Syscall) bool { return s.Makes == MakesPair }},
 		{"MAKES_SOMETIMES", Syscall.makesSometimes},
+		{"SHARES_HANDLER", Syscall.sharesHandler},
 		{"CLOSES", func(s Syscall) bool { return s.Closes }},
 		{"HAS_PATH", func(s Syscall) bool { return s.Has(ArgPath) }},
 		{"HAS_NAME", func(s Syscall) bool { return s.Has(ArgName) }},

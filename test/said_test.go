@@ -102,13 +102,32 @@ func TestMakes(t *testing.T) {
 	if os.Getenv("COPENCLOSE_VM") != "" {
 		attach = autoAttach
 	}
-	if os.Getenv("EXPECT_ATTACH") == "kprobe" {
-		// The compiler of that kernel made one function of the handlers of fcntl and
-		// fcntl64 of i386, which kprobe cannot tell apart: see docs/COVERAGE.md.
-		attach = func(t *testing.T, test func(*testing.T, ...string)) { test(t, "--attach", "perf") }
+	attach(t, func(t *testing.T, options ...string) {
+		performAll(t, []subject{makes}, append(options, "-s", "all,!exec,!exit"))
+	})
+}
+
+var makes = subject{"makes", true, 100}
+
+// fcntl and fcntl64 of i386 have one handler, and each is shown to who asks for it.
+func TestSharedHandler(t *testing.T) {
+	attach := eachAttach
+	if way := os.Getenv("EXPECT_ATTACH"); way != "" {
+		attach = func(t *testing.T, test func(*testing.T, ...string)) { test(t, "--attach", way) }
 	}
 	attach(t, func(t *testing.T, options ...string) {
-		performAll(t, []subject{{"makes", true, 100}}, append(options, "-s", "all,!exec,!exit"))
+		for _, traced := range []string{"fcntl", "fcntl64,memfd_create", "fcntl,fcntl64"} {
+			t.Run(traced, func(t *testing.T) {
+				r := start(t, append(options, "-o", "json", "--latency", "-s", traced, "--comm", "trigger32")...)
+				p := perform(t, trigger32, makes)
+				want := slices.DeleteFunc(p.did, func(e event) bool {
+					return !slices.Contains(strings.Split(traced, ","), e.text("syscall"))
+				})
+				if err := compareSaid(r.stop().events, want); err != nil {
+					t.Error(err)
+				}
+			})
+		}
 	})
 }
 

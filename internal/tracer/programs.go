@@ -109,6 +109,7 @@ func (o *object) chooseHandlers(cfg Config, mode AttachMode) error {
 
 // chooseHandler aims the programs for a syscall at the first of its functions that
 // the kernel has. What is not loaded is aimed all the same, to know whether it has one.
+// Syscalls that share a function share a program.
 func (o *object) chooseHandler(s bpf.Syscall, abi bpf.ABI, wanted, load, atEntry bool) (found bool, err error) {
 	exit, err := o.module.GetProgram(s.ExitProgram(abi))
 	if err != nil {
@@ -122,11 +123,15 @@ func (o *object) chooseHandler(s bpf.Syscall, abi bpf.ABI, wanted, load, atEntry
 		if !wanted || exit.SetAttachTarget(0, function) != nil {
 			continue
 		}
+		found = true
+		if slices.ContainsFunc(o.handlers, func(h handler) bool { return h.function == function }) {
+			load = false
+			break
+		}
 		o.handlers = append(o.handlers, handler{s, abi, function})
 		if err := entry.SetAttachTarget(0, function); err != nil {
 			return false, err
 		}
-		found = true
 		break
 	}
 	return found, errors.Join(
@@ -153,6 +158,9 @@ func (o *object) chooseProgram(name string, wanted bool) error {
 // without one go through the same functions as 64-bit programs, as do those without
 // arguments on x86-64, where SYSCALL_DEFINE0 gives one function both names.
 func handlers(s bpf.Syscall, abi bpf.ABI) []string {
+	if runtime.GOARCH == "amd64" && abi == bpf.ABI32 && s.I386Handler != "" {
+		s.Name = s.I386Handler
+	}
 	switch {
 	case runtime.GOARCH == "arm64" && abi == bpf.ABI32:
 		return []string{"__arm64_compat_sys_" + s.Name}

@@ -334,7 +334,7 @@ static void other_files(void)
 		struct file_handle head;
 		char bytes[MAX_HANDLE_SZ];
 	} handle = {.head.handle_bytes = MAX_HANDLE_SZ};
-	char queue[50];
+	char queue[50], refused[] = "x"; /* in memory, though the kernel does not read it */
 	long fd, dirfd;
 	int mount;
 
@@ -343,7 +343,7 @@ static void other_files(void)
 		      "memory\",\"type\":\"memfd\",\"flags\":\"MFD_CLOEXEC\"",
 		      "some memory", 1),
 		 ",\"path\":\"memfd:some memory\"");
-	say("memfd_create", raw(syscall(SYS_memfd_create, "x", 0x8000)),
+	say("memfd_create", raw(syscall(SYS_memfd_create, refused, 0x8000)),
 	    ",\"name\":\"x\",\"path\":null,\"flags\":\"0x8000\"");
 #ifdef SYS_memfd_secret
 	if (has("memfd_secret", MEMFD_SECRET))
