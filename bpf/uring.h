@@ -579,7 +579,9 @@ static __noinline bool note_request(__u64 key, struct submitted *noted, struct s
 		goto no_room;
 	if (bpf_map_update_elem(&requests, &key, noted, BPF_ANY))
 		goto no_room;
-	bpf_map_update_elem(&named_requests, &name, &key, BPF_ANY);
+	/* One that does not say when it ends would leave its name to others that have it. */
+	if (!noted->sent)
+		bpf_map_update_elem(&named_requests, &name, &key, BPF_ANY);
 	return true;
 
 no_room:

@@ -477,7 +477,7 @@ static void refused(struct ring *r, const char *dir)
 /* More results than the ring has room for. */
 static void overflowing(struct ring *r)
 {
-	struct io_uring_sqe entry = to_close(-1);
+	struct io_uring_sqe entry = to_close(-1), other = {.opcode = IORING_OP_NOP};
 
 	for (unsigned int i = 0; i < 2 * r->params.cq_entries; i++) {
 		push(r, &entry);
@@ -487,6 +487,18 @@ static void overflowing(struct ring *r)
 		}
 		say_of(r->who, "close", -EBADF, VIA ",\"fd\":-1,\"path\":null");
 	}
+	if (!(r->params.features & IORING_FEAT_CQE_SKIP))
+		return;
+	/* What has the user data of one that ended without a result is not that. */
+	entry = to_close(SAY(openat, ",\"via\":null", AT_FDCWD, "/dev/null", O_RDONLY));
+	entry.flags = IOSQE_CQE_SKIP_SUCCESS;
+	push(r, &entry);
+	enter(r, 1, 0);
+	say_of(r->who, "close", NO_RESULT,
+	       VIA ",\"ret\":null,\"path\":\"/dev/null\",\"_no_latency\":true");
+	r->user_data--;
+	push(r, &other);
+	enter(r, 1, 0);
 }
 
 static void end(struct ring *r)
