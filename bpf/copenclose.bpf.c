@@ -340,8 +340,9 @@ int uring_refuse(__u64 *ctx)
 	struct io_uring_sqe *sqe = (struct io_uring_sqe *)ARGUMENT(ctx, 0);
 
 	if (cfg.refuse_arguments <= 2)
-		return request_refused(ctx, sqe, 0, (__s32)ARGUMENT(ctx, 1));
-	return request_refused(ctx, sqe, ARGUMENT(ctx, 1), (__s32)ARGUMENT(ctx, 2));
+		return request_refused(ctx, sqe, NULL, (__s32)ARGUMENT(ctx, 1));
+	return request_refused(ctx, sqe, (struct io_kiocb *)ARGUMENT(ctx, 1),
+			       (__s32)ARGUMENT(ctx, 2));
 }
 
 SEC("tp_btf/cgroup_mkdir")

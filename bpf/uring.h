@@ -609,37 +609,50 @@ static __always_inline void note_submitter(struct submitted *noted, const struct
 }
 
 /*
+ * Notes who submits a request, and takes a slot for it where there are details. Returns
+ * false if it is not recorded. req is NULL where it is not known.
+ */
+static __always_inline bool begin_request(struct submitted *noted, struct call *call,
+					  struct io_kiocb *req, struct slot **slot)
+{
+	__u64 pid_tgid = pid_tgid_of(call->task);
+	struct io_ring_ctx *ring;
+
+	if (!is_traced(call) || !shared.tool || pid_tgid >> 32 == shared.tool)
+		return false;
+	forget_ended((__u64)req);
+	if (!caller_passes(call->task, pid_tgid)) {
+		count(filtered);
+		return false;
+	}
+	ring = req ? kernel_read(req, ctx) : NULL;
+	call->abi = req ? abi_of_ring(ring) : abi_of(call->task);
+	noted->ring = (__u64)ring;
+	note_submitter(noted, call);
+	if (!USES_SLOTS)
+		return true;
+	*slot = take_slot();
+	if (!*slot)
+		count_lost(noted->owner);
+	return *slot;
+}
+
+/*
  * A request that says nothing of a success has its record at once; if it fails, there is
  * another one.
  */
 static __always_inline int request_submitted(void *ctx, struct io_kiocb *req)
 {
-	struct task_struct *task = current_task();
-	struct call call =
-		call_of_request(syscall_of_request(kernel_read(req, opcode)), abi_of(task), 0);
-	__u64 key = (__u64)req, pid_tgid = pid_tgid_of(task);
+	struct call call = call_of_request(syscall_of_request(kernel_read(req, opcode)), ABI_64, 0);
 	struct submitted noted = {};
 	struct slot *slot = NULL;
+	__u64 key = (__u64)req;
 
-	if (!is_traced(&call) || !shared.tool || pid_tgid >> 32 == shared.tool)
+	if (!begin_request(&noted, &call, req, &slot))
 		return 0;
-	forget_ended(key);
-	if (!caller_passes(task, pid_tgid)) {
-		count(filtered);
-		return 0;
-	}
-	call.abi = abi_of_ring(kernel_read(req, ctx));
-	note_submitter(&noted, &call);
-	noted.ring = (__u64)kernel_read(req, ctx);
 	noted.user_data = user_data_of(req);
-	if (USES_SLOTS) {
-		slot = take_slot();
-		if (!slot) {
-			count_lost(noted.owner);
-			return 0;
-		}
+	if (slot)
 		describe_request(slot, &noted, req);
-	}
 	noted.sent = (__u32)kernel_read(req, flags) & REQUEST_SKIPS_SUCCESS;
 	/* What is counted is counted once, whatever its result is. */
 	if (!(cfg.counting && noted.sent) && !note_request(key, &noted, slot) && !noted.sent)
@@ -774,33 +787,19 @@ static __always_inline void describe_refused(struct slot *slot, enum syscall sys
 	}
 }
 
-/* key is that of its struct io_kiocb, or 0 where that is not known. */
-static __always_inline int request_refused(void *ctx, const struct io_uring_sqe *sqe, __u64 key,
-					   long error)
+/* req is NULL where it is not known. */
+static __always_inline int request_refused(void *ctx, const struct io_uring_sqe *sqe,
+					   struct io_kiocb *req, long error)
 {
-	struct task_struct *task = current_task();
 	struct call call =
-		call_of_request(syscall_of_request(kernel_read(sqe, opcode)), abi_of(task), error);
-	__u64 pid_tgid = pid_tgid_of(task);
+		call_of_request(syscall_of_request(kernel_read(sqe, opcode)), ABI_64, error);
 	struct submitted noted = {};
 	struct slot *slot = NULL;
 
-	if (!is_traced(&call) || !shared.tool || pid_tgid >> 32 == shared.tool)
+	if (!begin_request(&noted, &call, req, &slot))
 		return 0;
-	forget_ended(key);
-	if (!caller_passes(task, pid_tgid)) {
-		count(filtered);
-		return 0;
-	}
-	note_submitter(&noted, &call);
-	if (USES_SLOTS) {
-		slot = take_slot();
-		if (!slot) {
-			count_lost(noted.owner);
-			return 0;
-		}
+	if (slot)
 		describe_refused(slot, call.syscall, sqe);
-	}
 	send_request(ctx, slot, &noted, &call, NULL, false);
 	if (slot)
 		give_back_slot(slot);

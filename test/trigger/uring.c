@@ -563,6 +563,7 @@ void requests(const char *dir)
 		sockets(&r);
 		multishot(&r);
 		direct(&r, dir);
+		refused(&r, dir);
 		end(&r);
 	}
 	if (begin(&r, "a ring that overflows", 0)) {
