@@ -44,11 +44,22 @@ static __always_inline bool in_initial_pid_namespace(struct task_struct *task)
 	return task_walk(task, thread_pid, level) == 0;
 }
 
+/* What copy_comm() does from 5.11 on. A function of its own, as 5.10 has little stack. */
+static __noinline void name_by_process(char comm[COMM_LEN])
+{
+	struct task_struct *task = current_task();
+
+	if (BPF_CORE_READ(task, flags) & PF_IO_WORKER)
+		bpf_probe_read_kernel(comm, COMM_LEN, BPF_CORE_READ(task, group_leader)->comm);
+}
+
 static __always_inline bool comm_passes(struct task_struct *task)
 {
 	struct comm_prefix key = {.bits = 8 * COMM_LEN};
 
 	copy_comm(key.comm, task);
+	if (!HAVE_CURRENT_TASK_BTF)
+		name_by_process(key.comm);
 	return listing_passes(listing_of(bpf_map_lookup_elem(&comms, &key)), cfg.other_comms);
 }
 

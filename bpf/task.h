@@ -112,7 +112,7 @@ static __always_inline bool is_last_thread(struct task_struct *task)
 
 /*
  * As a filter's key it is aligned to 4 bytes only. A thread that io_uring has made in a
- * process goes by the name of that, but not before 5.11.
+ * process goes by the name of that; before 5.11 only with name_by_process().
  */
 static __always_inline void copy_comm(char *to, struct task_struct *task)
 {

@@ -589,20 +589,11 @@ no_room:
 	return false;
 }
 
-/* What copy_comm() does from 5.11 on. A function of its own, as 5.10 has little stack. */
-static __noinline void name_by_process(struct event *e)
-{
-	struct task_struct *task = current_task();
-
-	if (BPF_CORE_READ(task, flags) & PF_IO_WORKER)
-		BPF_CORE_READ_INTO(&e->comm, task, group_leader, comm);
-}
-
 static __always_inline void note_submitter(struct submitted *noted, const struct call *call)
 {
 	fill(&noted->event, call);
 	if (!HAVE_CURRENT_TASK_BTF)
-		name_by_process(&noted->event);
+		name_by_process(noted->event.comm);
 	noted->owner = owner_of_caller();
 	noted->files = (__u64)task_walk(call->task, files);
 	noted->ppid = task_walk(call->task, real_parent, tgid);

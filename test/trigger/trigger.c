@@ -254,7 +254,7 @@ static void usage(void)
 		"ends | paths "
 		"| requests | makes | holds |\n"
 		"       holds-without-leader) DIR | holds-many N | requests-hang N |\n"
-		"       request-pairs FILE N |\n"
+		"       request-pairs FILE N [polled] |\n"
 		"       leaks (sockets | dup | nothing) MILLISECONDS | births DIR SEED ROUNDS |\n"
 		"       chains MILLISECONDS | lives SEED ROUNDS\n");
 	exit(2);
@@ -294,7 +294,7 @@ int main(int argc, char **argv)
 	} else if (!strcmp(what, "requests-hang") && argc > 2) {
 		hanging_requests(atoi(argv[2]));
 	} else if (!strcmp(what, "request-pairs") && argc > 3) {
-		request_pairs(argv[2], atol(argv[3]));
+		request_pairs(argv[2], atol(argv[3]), argc > 4 && !strcmp(argv[4], "polled"));
 	} else if (!strcmp(what, "holds-many") && argc > 2) {
 		holds_many(atoi(argv[2]));
 	} else if (!strcmp(what, "births") && argc > 4) {

@@ -90,7 +90,7 @@ void gone_paths(const char *dir);
 void requests(const char *dir);
 void makes(const char *dir);
 void hanging_requests(int n);
-void request_pairs(const char *path, long n);
+void request_pairs(const char *path, long n, int polled);
 void holds(const char *dir);
 void holds_without_leader(const char *dir);
 void holds_many(int n);

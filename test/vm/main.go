@@ -49,12 +49,12 @@ type release struct {
 // test-e2e has them, and no machine here.
 const ofTheTool = "^Test(Serve.*|Collector|Fleet|PromTool|Kubelet|ForeignProc|Top.*|Command(IsEnded|StillRuns|KeepsPrivileges)|CannotRun|Signals|Refusals|Version|Ends.*|" +
 	"FullDisk|StoppedReader|BlockedOutput|ClosedBeforeTheHeader|SummaryOfCommand|LeaksCommand|StacksOfGo|Flames|CgroupUnmounted|" +
-	"FilteredRequests|Requests(OfOthers|AreCounted|InTheTable)|HangingRequests|KeptIsShared|WhoCallsAfterLosses)$"
+	"FilteredRequests|Requests(AreCounted|InTheTable)|KeptIsShared|WhoCallsAfterLosses)$"
 
 // betweenOthers are the tests for kernels between the oldest and the newest: of programs
 // that differ by kernel, and of what the verifier there says of them.
 const betweenOthers = "^Test(AllCloses|AllOpens|Births|Calls|Details|GivesUpPrivileges|HangingCloses|LittleMemory|Lifetime|Makes|Podman|Processes|" +
-	"Programs|Requests|Summary|Verifies|WhoCalls)$"
+	"Programs|Requests|SharedHandler|Summary|Verifies|WhoCalls)$"
 
 // ofTheProgram are tests of what the programs do with filters and counters on any kernel,
 // and of their end: the oldest has them here, and the kernel of the machine; those that
