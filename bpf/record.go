@@ -12,6 +12,8 @@ import (
 	"slices"
 	"syscall"
 	"unsafe"
+
+	"golang.org/x/sys/unix"
 )
 
 // Kind is enum kind of record.h: what a Record is about.
@@ -304,6 +306,13 @@ func (e *Event) Comm() []byte { return beforeNUL(e.comm[:]) }
 // Hostname is the UTS node name, at most 64 bytes that may be anything but 0.
 // It is empty where it was not asked for.
 func (e *Event) Hostname() []byte { return beforeNUL(e.hostname[:]) }
+
+// Now is the time as records have it: CLOCK_MONOTONIC in ns.
+func Now() uint64 {
+	var now unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &now) // it cannot fail
+	return uint64(now.Nano())
+}
 
 // SameCaller reports whether both have the same thread, credentials, comm and hostname.
 func (e *Event) SameCaller(other *Event) bool {

@@ -234,11 +234,7 @@ func (k *Kernel) Snapshot() (*Snapshot, error) {
 
 // read reads rows until r ends.
 func read(r io.Reader) (*Snapshot, error) {
-	var now unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
-		return nil, fmt.Errorf("read the clock: %w", err)
-	}
-	s := newSnapshot(uint64(now.Nano()))
+	s := newSnapshot(bpf.Now())
 	var chunk []byte // what is left of it
 	filled := 0      // how much of that was read, but not yet a row
 	for {

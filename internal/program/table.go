@@ -11,8 +11,6 @@ package program
 import (
 	"maps"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/copenclose/copenclose/bpf"
 	"github.com/copenclose/copenclose/internal/stream"
 )
@@ -74,17 +72,11 @@ type ended struct {
 // other numbers there. lost returns how many records of forks and execs were lost so far.
 // The kernel must be recording already what happens to processes, and nothing else.
 func NewTable(proc *Proc, lost func() uint32) *Table {
-	t := &Table{processes: make(map[uint32]*process), max: processesMax, proc: proc, lost: lost, lostBefore: lost(), clock: monotonic}
+	t := &Table{processes: make(map[uint32]*process), max: processesMax, proc: proc, lost: lost, lostBefore: lost(), clock: bpf.Now}
 	if proc != nil {
 		t.readAll()
 	}
 	return t
-}
-
-func monotonic() uint64 {
-	var now unix.Timespec
-	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &now)
-	return uint64(now.Nano())
 }
 
 // readAll reads all processes, and then those that were forked meanwhile.

@@ -161,6 +161,27 @@ func TestPerfMergesByTime(t *testing.T) {
 	}
 }
 
+// What was recorded after the reading began comes the next time, for what was before it on
+// another CPU may not have been there.
+func TestPerfLeavesWhatCameLater(t *testing.T) {
+	a, b := cpuInMemory(1024), cpuInMemory(1024)
+	p := &perf{cpus: []*cpuBuffer{a, b}}
+	later := bpf.Now() + uint64(100*time.Millisecond)
+	a.put(unix.PERF_RECORD_SAMPLE, record(1))
+	b.put(unix.PERF_RECORD_SAMPLE, record(later+1))
+	b.put(unix.PERF_RECORD_SAMPLE, record(later+2))
+	if seen := times(t, p); !slices.Equal(seen, []uint64{1}) {
+		t.Errorf("saw %v", seen)
+	}
+	a.put(unix.PERF_RECORD_SAMPLE, record(later))
+	for bpf.Now() <= later+2 {
+		time.Sleep(time.Millisecond)
+	}
+	if seen := times(t, p); !slices.Equal(seen, []uint64{later, later + 1, later + 2}) {
+		t.Errorf("then saw %v", seen)
+	}
+}
+
 func TestPerfKeepsWhatWasNotTaken(t *testing.T) {
 	a, b := cpuInMemory(1024), cpuInMemory(1024)
 	p := &perf{cpus: []*cpuBuffer{a, b}}

@@ -107,7 +107,7 @@ func openCPU(cpu, size int) (*cpuBuffer, error) {
 // seen a record on one CPU and not the one before it on another, as when a process that
 // executed a program there goes on here.
 func (b *perf) drain(event func(*bpf.Record) error) (n int, err error) {
-	began := monotonic()
+	began := bpf.Now()
 	for _, c := range b.cpus {
 		c.end = atomic.LoadUint64(&c.control.Data_head)
 		if err := c.peek(); err != nil {
@@ -141,12 +141,6 @@ func (b *perf) earliest(before uint64) (first *cpuBuffer) {
 		}
 	}
 	return first
-}
-
-func monotonic() uint64 {
-	var now unix.Timespec
-	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &now)
-	return uint64(now.Nano())
 }
 
 const (

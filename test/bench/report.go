@@ -124,36 +124,56 @@ func share(part, all int) string {
 	return fmt.Sprintf("%.2f %%", 100*float64(part)/float64(all))
 }
 
-// printEvents prints what measureEvents measured.
-func (b *byLoad) printEvents(w io.Writer, s settings) error {
-	fmt.Fprintf(w, "\nWhat each takes, beside the tool and without it. CPU is per line, and of processes per process.\n\n")
-	t := newTable(w, s, "of", "tool", "ns without\nthe tool", "ns added", "of it in\nprograms", "CPU ns\nof the tool", "events seen\nof made", "lost", "start-up\nms")
-	for _, l := range b.loads {
-		m := b.results[l.name]
-		for _, sub := range m.subjects {
-			row := []string{l.name, sub.name}
-			if err := m.failed(sub.name); err != nil {
-				row = append(row, "cannot run: "+err.Error())
-			} else {
-				row = append(row, whole(m.middle(sub.name, bare)/sub.perCall(l)), whole(m.middle(sub.name, added)), whole(m.middle(sub.name, inTraced)),
-					whole(m.middle(sub.name, cpu)), "-", "-", whole(m.middle(sub.name, startup)))
-				if seen, made := m.seen(sub.name); made > 0 {
-					row[6], row[7] = fmt.Sprintf("%d of %d", seen, made), share(made-seen, made)
-				}
-			}
-			if err := t.Append(row); err != nil {
-				return err
-			}
-		}
-	}
-	return t.Render()
+// figure is a column of what is measured beside loads.
+type figure struct {
+	header string
+	text   func(m *measured, l load, sub subject) string
 }
+
+// medianOf is a figure that is the median of one in the samples.
+func medianOf(header string, of func(sample) float64) figure {
+	return figure{header, func(m *measured, _ load, sub subject) string { return whole(m.middle(sub.name, of)) }}
+}
+
+var (
+	seenFigure = figure{"events seen\nof made", func(m *measured, _ load, sub subject) string {
+		seen, made := m.seen(sub.name)
+		if made == 0 {
+			return "-"
+		}
+		return fmt.Sprintf("%d of %d", seen, made)
+	}}
+	lostFigure = figure{"lost", func(m *measured, _ load, sub subject) string {
+		seen, made := m.seen(sub.name)
+		return share(made-seen, made)
+	}}
+)
 
 // printGrowth prints what measureGrowth measured.
 func (b *byLoad) printGrowth(w io.Writer, s settings) error {
 	fmt.Fprintf(w, "\nHow cost grows. Threads run on all CPUs, and the tool where it finds room; processes in\n"+
 		"cgroups take turns of ten pairs on one CPU. The time is that for which a call has a CPU.\n\n")
-	t := newTable(w, s, "load", "tool", "ns of a\npair alone", "ns added\nper call", "CPU ns\nper event", "events seen\nof made", "lost", "events made\nper second")
+	return b.print(w, s, medianOf("ns of a\npair alone", bare), medianOf("ns added\nper call", added), medianOf("CPU ns\nper event", cpu),
+		seenFigure, lostFigure, medianOf("events made\nper second", rate))
+}
+
+// printEvents prints what measureEvents measured.
+func (b *byLoad) printEvents(w io.Writer, s settings) error {
+	fmt.Fprintf(w, "\nWhat one of each takes. CPU is per line, and of processes per process.\n\n")
+	alone := figure{"ns alone", func(m *measured, l load, sub subject) string {
+		return whole(m.middle(sub.name, bare) / sub.perCall(l))
+	}}
+	return b.print(w, s, alone, medianOf("ns added", added), medianOf("of it in\nprograms", inTraced), medianOf("CPU ns\nof the tool", cpu),
+		seenFigure, lostFigure, medianOf("start-up\nms", startup))
+}
+
+// print prints a row for each tool beside each load.
+func (b *byLoad) print(w io.Writer, s settings, figures ...figure) error {
+	header := []string{"load", "tool"}
+	for _, f := range figures {
+		header = append(header, f.header)
+	}
+	t := newTable(w, s, header...)
 	for _, l := range b.loads {
 		m := b.results[l.name]
 		for _, sub := range m.subjects {
@@ -161,9 +181,9 @@ func (b *byLoad) printGrowth(w io.Writer, s settings) error {
 			if err := m.failed(sub.name); err != nil {
 				row = append(row, "cannot run: "+err.Error())
 			} else {
-				seen, made := m.seen(sub.name)
-				row = append(row, whole(m.middle(sub.name, bare)), whole(m.middle(sub.name, added)), whole(m.middle(sub.name, cpu)),
-					fmt.Sprintf("%d of %d", seen, made), share(made-seen, made), whole(m.middle(sub.name, rate)))
+				for _, f := range figures {
+					row = append(row, f.text(m, l, sub))
+				}
 			}
 			if err := t.Append(row); err != nil {
 				return err
