@@ -23,10 +23,11 @@ import (
 // What --program says of rows, beside what the processes were started as.
 
 func TestWhoCalls(t *testing.T) {
-	autoAttach(t, func(t *testing.T, options ...string) { whoCalls(t, options...) })
-	t.Run("perf", func(t *testing.T) {
-		autoAttach(t, func(t *testing.T, options ...string) { whoCalls(t, append(options, "--buffer", "perf")...) })
-	})
+	autoAttach(t, whoCalls)
+}
+
+func TestWhoCallsPerf(t *testing.T) {
+	autoAttach(t, func(t *testing.T, options ...string) { whoCalls(t, append(options, "--buffer", "perf")...) })
 }
 
 // real is the executable that runs for a path.

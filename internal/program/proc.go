@@ -17,11 +17,12 @@ import (
 	"github.com/copenclose/copenclose/internal/stream"
 )
 
-// Proc is a proc file system in which processes go by the numbers that records have.
+// Proc is a proc file system in which processes go by the numbers that records have. It may
+// be used by several goroutines.
 type Proc struct {
 	dir     string
 	reading atomic.Int32 // how many reads of arguments have not come back
-	denied  bool         // an executable may not be looked up
+	denied  atomic.Bool  // an executable may not be looked up
 }
 
 // OpenProc returns the proc file system at dir, which is /proc but for tests.
@@ -29,7 +30,7 @@ func OpenProc(dir string) *Proc { return &Proc{dir: dir} }
 
 // Denied reports whether the executable of a process was not looked up, because that
 // takes CAP_SYS_PTRACE.
-func (p *Proc) Denied() bool { return p.denied }
+func (p *Proc) Denied() bool { return p.denied.Load() }
 
 // found is what /proc has of a process. Its Parents are not known yet.
 type found struct {
@@ -85,7 +86,7 @@ func (p *Proc) readProgram(pid uint32) (f found) {
 	exe, err := os.Readlink(p.path(pid, "exe"))
 	switch {
 	case os.IsPermission(err):
-		p.denied = true
+		p.denied.Store(true)
 		f.program.Comm = comm
 	case err == nil:
 		root, _ := os.Readlink(p.path(pid, "root"))

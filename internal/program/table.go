@@ -10,6 +10,7 @@ package program
 
 import (
 	"maps"
+	"math"
 
 	"github.com/copenclose/copenclose/bpf"
 	"github.com/copenclose/copenclose/internal/stream"
@@ -25,6 +26,10 @@ const (
 	// sweepInterval is how long, in ns, a full table is not searched again for processes
 	// that are gone.
 	sweepInterval = 1_000_000_000
+	// lookUpsMax is how many processes are looked up at once.
+	lookUpsMax = 16
+	// notYet is when a process was read that is being read.
+	notYet = math.MaxUint64
 )
 
 // A Table has the program of each process. It is not for several goroutines.
@@ -45,7 +50,11 @@ type Table struct {
 	lostBefore uint32        // when what runs was read
 	swept      uint64        // when processes that are gone were last searched for
 	missing    uint64
-	clock      func() uint64 // CLOCK_MONOTONIC in ns
+	clock      func() uint64 // see bpf.Now
+
+	start   func(lookUp func()) // on another goroutine
+	started int                 // how many were, of which looked has not been received
+	looked  chan looked         // which has room for all
 }
 
 // process is a process as of when it was forked or executed a program.
@@ -53,7 +62,7 @@ type process struct {
 	id      uint64          // bpf.Event.ProgramID, 0 as long as it is not certain that program has it
 	program *stream.Program // nil if not known
 	forked  *stream.Program // of the children, nil until there is one
-	// read is when this had been read from /proc, because of a row with the id wanted, or
+	// read is when this had been read from /proc, because of a record with the id wanted, or
 	// at the start, where wanted is 0.
 	read   uint64
 	wanted uint64
@@ -68,11 +77,21 @@ type ended struct {
 	process *process
 }
 
+// looked is what a lookup found. ok is false if the process had ended.
+type looked struct {
+	pid     uint32
+	process *process
+	found   found
+	ok      bool
+	read    uint64
+}
+
 // NewTable returns a table that knows what is in proc, which is nil where processes go by
 // other numbers there. lost returns how many records of forks and execs were lost so far.
 // The kernel must be recording already what happens to processes, and nothing else.
 func NewTable(proc *Proc, lost func() uint32) *Table {
-	t := &Table{processes: make(map[uint32]*process), max: processesMax, proc: proc, lost: lost, lostBefore: lost(), clock: bpf.Now}
+	t := &Table{processes: make(map[uint32]*process), max: processesMax, proc: proc, lost: lost, lostBefore: lost(), clock: bpf.Now,
+		start: func(lookUp func()) { go lookUp() }, looked: make(chan looked, lookUpsMax)}
 	if proc != nil {
 		t.readAll()
 	}
@@ -137,6 +156,7 @@ func isEarlier(r *bpf.Record) bool {
 
 // find returns the process that had this number and id at a time, nil if that is not known.
 func (t *Table) find(pid uint32, id, at uint64) *process {
+	t.receive()
 	p := t.processes[pid]
 	switch {
 	case p == nil:
@@ -160,23 +180,44 @@ func (t *Table) find(pid uint32, id, at uint64) *process {
 	return nil
 }
 
-// lookUp reads from /proc what a process runs whose fork or exec was lost. It can be running
-// something else by now: that it is not is known with the first record of a later time that
-// has the same id.
+// lookUp has read from /proc what a process runs whose fork or exec was lost. It can be
+// running something else by now: that it is not is known with the first record of a later
+// time that has the same id. Where too many are being read, the next record may have it read.
 func (t *Table) lookUp(pid uint32, id uint64) {
 	before := t.processes[pid]
-	if t.proc == nil || pid == 0 || before == nil && !t.hasRoom() {
+	if t.proc == nil || pid == 0 || t.started == lookUpsMax || before == nil && !t.hasRoom() {
 		return
 	}
-	f, ok := t.proc.read(pid)
-	p := &process{id: id, before: last(before)}
+	p := &process{wanted: id, read: notYet, before: last(before)}
 	t.processes[pid] = p
-	if !ok {
-		t.end(pid, p) // it is known that nothing is known
-		return
+	t.started++
+	t.start(func() {
+		l := looked{pid: pid, process: p}
+		if l.found, l.ok = t.proc.read(pid); l.ok {
+			l.found.program.Parents = parents(l.found.parent, t.proc.readProgram)
+		}
+		l.read = t.clock()
+		t.looked <- l
+	})
+}
+
+// receive takes what lookups have found by now.
+func (t *Table) receive() {
+	for t.started > 0 {
+		select {
+		case l := <-t.looked:
+			t.started--
+			l.process.read = l.read
+			if l.ok {
+				l.process.program = &l.found.program
+				continue
+			}
+			l.process.id = l.process.wanted // it is certain that nothing is known
+			t.end(l.pid, l.process)
+		default:
+			return
+		}
 	}
-	f.program.Parents = parents(f.parent, t.proc.readProgram)
-	p.program, p.id, p.wanted, p.read = &f.program, 0, id, t.clock()
 }
 
 // last returns p for what takes its place, without what was before that; nil if it has no id.
@@ -215,13 +256,14 @@ func (p *process) fork(pid uint32) *stream.Program {
 
 // Note: see attribution.Programs.
 func (t *Table) Note(r *bpf.Record) {
+	t.receive()
 	before := t.processes[r.PID]
 	switch {
 	case before == nil:
 	case before.latest() > r.ProgramID:
 		return
-	case before.id == 0 && r.Time <= before.read && r.Kind != bpf.Executed:
-		return // what was read is newer
+	case before.latest() == 0 && r.Time <= before.read && r.Kind != bpf.Executed:
+		return // what was read at the start is newer
 	}
 	switch r.Kind {
 	case bpf.Forked:

@@ -48,6 +48,7 @@ func (m *machine) trace(proc *Proc) *machine {
 	m.now, m.ids = 1<<40, make(map[uint32]uint64)
 	m.table = NewTable(proc, func() uint32 { return m.lost })
 	m.table.clock = func() uint64 { return m.now }
+	m.table.start = func(lookUp func()) { lookUp() }
 	for _, p := range m.table.processes {
 		p.read = m.now
 	}
@@ -444,6 +445,35 @@ func TestLostForks(t *testing.T) {
 	m.expect(400, "nothing")
 	m.has(running{400, 1, "late", "/late", ""})
 	m.expect(400, "nothing") // it was looked up once
+}
+
+// Lookups are done beside, and only so many at once.
+func TestLookUps(t *testing.T) {
+	m := newMachine(t, host...)
+	var started []func()
+	m.table.start = func(lookUp func()) { started = append(started, lookUp) }
+	const first, last = 100, 100 + lookUpsMax
+	for pid := uint32(first); pid <= last; pid++ {
+		m.loses(forked(pid, 1, 1))
+		m.has(running{pid, 1, "a", "/a", ""})
+		m.expect(pid, "nothing")
+		m.expect(pid, "nothing") // it is looked up once
+	}
+	if len(started) != lookUpsMax {
+		t.Fatalf("%d processes are looked up at once", len(started))
+	}
+	m.note(executed(first, 1, "/b"))
+	for _, lookUp := range started {
+		lookUp()
+	}
+	m.expect(first, "/b  < 1")
+	m.expect(first+1, "/a <systemd 1")
+	m.expect(last, "nothing")
+	if len(started) != lookUpsMax+1 {
+		t.Fatalf("%d processes were looked up", len(started))
+	}
+	started[lookUpsMax]()
+	m.expect(last, "/a <systemd 1")
 }
 
 // Rows of what was before an exec can come after it: of a connect that was decided later.
