@@ -68,6 +68,8 @@ static __always_inline __u32 syscall_nr(const struct pt_regs *regs)
 
 /* What syscall_rollback() leaves as the result. */
 #define ROLLED_BACK(regs, abi) ((long)REG(regs, orig_ax))
+/* execve(2) returns with its number in the new ABI: set_personality_64bit(). */
+#define IS_END_OF_EXEC(regs, abi, ret) false
 #define STACK_POINTER(regs, abi) REG(regs, sp)
 #define INSTRUCTION_POINTER(regs) REG(regs, ip)
 
@@ -104,6 +106,18 @@ static __always_inline __u32 syscall_nr(const struct pt_regs *regs)
 	((abi) == ABI_32 ? (long)(__s32)REG(regs, orig_x0) : (long)REG(regs, orig_x0))
 #define INSTRUCTION_POINTER(regs) REG(regs, pc)
 #define STACK_POINTER(from, abi) ((abi) == ABI_32 ? REG(from, regs[13]) : REG(from, sp))
+
+/*
+ * execve(2) and execveat(2) of a 64-bit program that execute a 32-bit one return to that
+ * with their 64-bit numbers, and with registers that are 0: start_thread_common() in
+ * arch/arm64/include/asm/processor.h. They are the numbers of fcntl64(2) and socket(2)
+ * there, which do not return 0 with these arguments.
+ */
+#define NR_EXECVE 221
+#define NR_EXECVEAT 281
+#define IS_END_OF_EXEC(regs, abi, ret)                       \
+	((abi) == ABI_32 && !(ret) && !REG(regs, orig_x0) && \
+	 (syscall_nr(regs) == NR_EXECVE || syscall_nr(regs) == NR_EXECVEAT))
 
 /* regs[0] holds the result once the call returned. The field is called regs, no parameter is. */
 #define ARG_N(value, abi) ((abi) == ABI_32 ? (__u32)(value) : (value))

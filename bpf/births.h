@@ -269,7 +269,7 @@ static __always_inline int call_returned(const struct pt_regs *regs, long ret)
 		return 0;
 	if (ret < 0)
 		count_refused(&call, creator);
-	else if (!was_refused(&call))
+	else if (!was_not_made(&call))
 		note_births(&call, creator);
 	return 0;
 }

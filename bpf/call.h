@@ -169,4 +169,10 @@ static __always_inline bool was_refused(const struct call *call)
 	       task_read(call->task, pending.signal.sig[0]) & SIGSYS_BIT;
 }
 
+/* Whether what the tracepoint has as the end of a call is none of that call. */
+static __always_inline bool was_not_made(const struct call *call)
+{
+	return was_refused(call) || IS_END_OF_EXEC(call->regs, call->abi, call->ret);
+}
+
 #endif

@@ -179,7 +179,7 @@ static __always_inline int syscall_exits(void *ctx, const struct pt_regs *regs, 
 {
 	struct call call;
 
-	if (!call_from_registers(&call, regs, ret) || was_refused(&call))
+	if (!call_from_registers(&call, regs, ret) || was_not_made(&call))
 		return 0;
 	return returned(ctx, &call);
 }

@@ -114,7 +114,7 @@ func TestMakes(t *testing.T) {
 	})
 }
 
-var makes = subject{"makes", true, 100}
+var makes = subject{"makes", true, 95}
 
 // fcntl and fcntl64 of i386 have one handler, and each is shown to who asks for it.
 func TestSharedHandler(t *testing.T) {

@@ -76,7 +76,7 @@ type architecture struct {
 // onArm64 are the tests of what an architecture has of its own: numbers and registers of
 // calls, both ABIs, ways to attach, and what the programs read of the kernel.
 const onArm64 = "^Test(Calls|Tables|CgroupID|Hostname|IgnoreHost|Details|FullPath|DeepPath|FiltersLetAllThrough|FilteredPrograms|" +
-	"Programs|AllCloses|AllOpens|Follow|Command|Podman|Verifies|LoadsWhatIsNeeded|FdsHolds|Summary|WhoCalls)$"
+	"Programs|Makes|Requests|SharedHandler|AllCloses|AllOpens|Follow|Command|Podman|Verifies|LoadsWhatIsNeeded|FdsHolds|Summary|WhoCalls)$"
 
 var architectures = map[string]architecture{
 	"x86": {
