@@ -161,7 +161,7 @@ func TestRequestsOfCommand(t *testing.T) {
 // completes; others' requests are shown.
 func TestRateOfRequests(t *testing.T) {
 	needsURing(t)
-	const perSecond, burst = 100, 200
+	const perSecond, burst = 20, 200
 	flooding, floodID := fakeContainer(t, "0a")
 	quiet, _ := fakeContainer(t, "0b")
 	autoAttach(t, func(t *testing.T, options ...string) {
