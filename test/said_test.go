@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -124,15 +125,28 @@ func TestSharedHandler(t *testing.T) {
 		lists = lists[:2] // to start takes seconds in a VM
 	}
 	attach(t, func(t *testing.T, options ...string) {
-		for _, traced := range lists {
-			t.Run(traced, func(t *testing.T) {
-				r := start(t, append(options, "-o", "json", "--latency", "-s", traced, "--comm", "trigger32")...)
+		for _, list := range lists {
+			t.Run(list, func(t *testing.T) {
+				r := start(t, append(options, "-o", "json", "--latency", "-s", list, "--comm", "trigger,trigger32")...)
+				notTraced := func(name string) bool { return !slices.Contains(strings.Split(list, ","), name) }
 				p := perform(t, trigger32, makes)
-				want := slices.DeleteFunc(p.did, func(e event) bool {
-					return !slices.Contains(strings.Split(traced, ","), e.text("syscall"))
-				})
-				if err := compareSaid(r.stop().events, want); err != nil {
+				var int80 traced
+				if runtime.GOARCH == "amd64" {
+					int80 = trigger(t, trigger64, nil, "int80-copies")
+				}
+				res := r.stop()
+				want := slices.DeleteFunc(p.did, func(e event) bool { return notTraced(e.text("syscall")) })
+				if err := compareSaid(res.events, want); err != nil {
 					t.Error(err)
+				}
+				var shown []string
+				for _, e := range res.events {
+					if e.number("pid") == int80.pid && e.text("comm") == "trigger" {
+						shown = append(shown, e.text("syscall"))
+					}
+				}
+				if want := slices.DeleteFunc(int80.did, notTraced); !slices.Equal(shown, want) {
+					t.Errorf("of a 64-bit program's calls with int 0x80 %v are shown, want %v", shown, want)
 				}
 			})
 		}

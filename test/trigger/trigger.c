@@ -139,6 +139,13 @@ static void int80_calls(void)
 	did("connect", "32", int80(362, -1, 0, 0));
 	did("accept4", "32", int80(364, -1, 0, 0));
 }
+
+/* Two calls with one handler. */
+static void int80_copies(void)
+{
+	did("fcntl", "32", int80(55, 0, F_DUPFD, 50));
+	did("fcntl64", "32", int80(221, 0, F_DUPFD, 60));
+}
 #endif
 
 static void pairs(long n)
@@ -248,7 +255,7 @@ static int run_subject(const char *name, const char *dir)
 static void usage(void)
 {
 	fprintf(stderr,
-		"usage: trigger [hostname NAME] calls | int80 | pairs N | busy |\n"
+		"usage: trigger [hostname NAME] calls | int80 | int80-copies | pairs N | busy |\n"
 		"       crowd PROCESSES N | mix N | hang THREADS MILLISECONDS | unix SOCKET |\n"
 		"       sockets | connects | seccomp | ends-exit | (details | signals | closes | "
 		"ends | paths "
@@ -280,6 +287,8 @@ int main(int argc, char **argv)
 #if defined(__i386__) || defined(__x86_64__)
 	} else if (!strcmp(what, "int80")) {
 		int80_calls();
+	} else if (!strcmp(what, "int80-copies")) {
+		int80_copies();
 #endif
 	} else if (!strcmp(what, "pairs") && argc > 2) {
 		pairs(atol(argv[2]));
