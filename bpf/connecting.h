@@ -48,6 +48,8 @@ static __always_inline void connect_begins(struct sock *sk)
 	c.sk = key;
 	c.fd = file_of(task, call.arg[0]) == file ? call.arg[0] : -1;
 	c.ppid = task_walk(task, real_parent, tgid);
+	if (cfg.want_programs)
+		c.program_id = program_id_of(task);
 	c.owner = owner_of_caller();
 	fill(&c.event, &call);
 	bpf_map_update_elem(&connecting, &key, &c, BPF_ANY);
@@ -71,6 +73,7 @@ static __always_inline void send_outcome(void *ctx, const struct connecting *c)
 	slot->details.latency = c->ended - c->event.time;
 	slot->details.fd = c->fd;
 	slot->details.ppid = c->ppid;
+	slot->details.program_id = c->program_id;
 	slot->details.remarks = c->remarks ?: REMARK_OUTCOME;
 	if (bpf_map_delete_elem(&connecting, &key))
 		goto out;

@@ -28,7 +28,6 @@ static __always_inline void fill(struct event *e, const struct call *call)
 		e->flags |= FLAG_INITIAL_PID_NS;
 	e->syscall = call->syscall;
 	e->abi = call->abi;
-	e->program_id = cfg.want_programs ? program_id_of(call->task) : 0;
 	copy_comm(e->comm, call->task);
 	e->hostname[0] = '\0';
 	if (cfg.want_hostname)
@@ -52,6 +51,56 @@ static __always_inline void ring_doorbell(void)
 		return; /* a full ring is not being waited for */
 	shared.reader_waits = 0;
 	bpf_ringbuf_discard(nothing, BPF_RB_FORCE_WAKEUP);
+}
+
+/* The first bytes of a slot; who waits for a record is not woken yet. */
+static __always_inline long output_slot(void *ctx, struct slot *slot, __u32 size)
+{
+	if (cfg.use_ring_buffer)
+		return bpf_ringbuf_output(&ring, slot, size, BPF_RB_NO_WAKEUP);
+	return bpf_perf_event_output(ctx, &perf, BPF_F_CURRENT_CPU, slot, size);
+}
+
+static __always_inline long send_slot(void *ctx, struct slot *slot, bool with_details)
+{
+	__u32 size = sizeof(struct event);
+	long err;
+
+	if (with_details) {
+		slot->event.flags |= FLAG_DETAILS;
+		size += put_parts(slot);
+	}
+	err = output_slot(ctx, slot, size);
+	if (cfg.use_ring_buffer)
+		ring_doorbell();
+	return err;
+}
+
+/*
+ * Where nothing else is known of a call, there are details because of its program alone.
+ * Returns false if that is lost.
+ */
+static __always_inline bool send_event_and_program(void *ctx, struct slot *slot, __u64 program_id)
+{
+	long err;
+
+	if (!slot)
+		return false;
+	slot->details.program_id = program_id;
+	err = send_slot(ctx, slot, true);
+	give_back_slot(slot);
+	return !err;
+}
+
+/* A frame of its own, for there are many callers. */
+static __noinline void send_call_and_program(void *ctx, const struct call *call)
+{
+	struct slot *slot = take_slot();
+
+	if (slot)
+		fill(&slot->event, call);
+	if (!send_event_and_program(ctx, slot, program_id_of(call->task)))
+		count_lost(owner_of_caller());
 }
 
 /* An event that is filled in, without details. */
@@ -81,10 +130,12 @@ static __noinline void perf_event(void *ctx, const struct call *call)
 		count_lost(owner_of_caller());
 }
 
-/* A record of fixed size, the event alone. */
+/* A record without a description: the event alone, where its program is not asked for. */
 static __always_inline void send_event(void *ctx, const struct call *call)
 {
-	if (cfg.use_ring_buffer) {
+	if (cfg.want_programs) {
+		send_call_and_program(ctx, call);
+	} else if (cfg.use_ring_buffer) {
 		struct event *e = bpf_ringbuf_reserve(&ring, sizeof(*e), 0);
 
 		if (!e) {
@@ -97,29 +148,6 @@ static __always_inline void send_event(void *ctx, const struct call *call)
 	} else {
 		perf_event(ctx, call);
 	}
-}
-
-/* The first bytes of a slot; who waits for a record is not woken yet. */
-static __always_inline long output_slot(void *ctx, struct slot *slot, __u32 size)
-{
-	if (cfg.use_ring_buffer)
-		return bpf_ringbuf_output(&ring, slot, size, BPF_RB_NO_WAKEUP);
-	return bpf_perf_event_output(ctx, &perf, BPF_F_CURRENT_CPU, slot, size);
-}
-
-static __always_inline long send_slot(void *ctx, struct slot *slot, bool with_details)
-{
-	__u32 size = sizeof(struct event);
-	long err;
-
-	if (with_details) {
-		slot->event.flags |= FLAG_DETAILS;
-		size += put_parts(slot);
-	}
-	err = output_slot(ctx, slot, size);
-	if (cfg.use_ring_buffer)
-		ring_doorbell();
-	return err;
 }
 
 #endif

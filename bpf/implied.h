@@ -115,6 +115,8 @@ static __always_inline void begin_implied(struct slot *slot, __u32 fd, enum clos
 
 	__builtin_memset(d, 0, sizeof(*d));
 	d->ppid = task_walk(current_task(), real_parent, tgid);
+	if (cfg.want_programs)
+		d->program_id = program_id_of(current_task());
 	d->fd = fd;
 	d->by = closer;
 }

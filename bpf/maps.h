@@ -43,6 +43,8 @@ struct {
 
 /* Whether calls have slots; without them, only cgroups that are made and removed. */
 #define USES_SLOTS (cfg.want_details || cfg.only_paths)
+/* Whether their records have details. */
+#define SENDS_DETAILS (cfg.want_details || cfg.want_programs)
 /* Whether there are slots for an instant that describe something. */
 #define DESCRIBES (USES_SLOTS || cfg.counting || cfg.want_programs)
 
@@ -175,6 +177,7 @@ struct connecting {
 	struct event event; /* the caller, and when it began */
 	__u64 sk;
 	__u64 owner;
+	__u64 program_id;
 	__u64 ended; /* in ns, 0 as long as it is not decided */
 	__u32 ppid;
 	__s32 fd;

@@ -169,7 +169,7 @@ static __always_inline void count_process_lost(enum kind kind)
 /* A record for the tool, in a slot that process_record() gave. */
 static __always_inline void send_process_record(void *ctx, struct slot *slot, enum kind kind)
 {
-	if (send_slot(ctx, slot, kind != KIND_ENDED))
+	if (send_slot(ctx, slot, true))
 		count_process_lost(kind);
 	give_back_slot(slot);
 }
@@ -187,7 +187,7 @@ static __always_inline struct slot *process_record(enum kind kind, struct task_s
 	slot->event.time = bpf_ktime_get_ns();
 	slot->event.kind = kind;
 	slot->event.pid = task->tgid;
-	slot->event.program_id = program_id_of(task);
+	slot->details.program_id = program_id_of(task);
 	return slot;
 }
 

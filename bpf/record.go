@@ -65,11 +65,8 @@ type Event struct {
 	Flags    Flags
 	Syscall  uint8 // of a Call, index into Syscalls
 	ABI      ABI
-	// ProgramID tells apart all programs that are ever run under PID, and grows with
-	// time; 0 if programs are not asked for.
-	ProgramID uint64
-	comm      [16]byte
-	hostname  [64]byte
+	comm     [16]byte
+	hostname [64]byte
 }
 
 // Target is enum target of record.h: what a call was about.
@@ -124,10 +121,13 @@ const (
 // Details is struct details of record.h, which follows an Event when details were
 // requested.
 type Details struct {
-	Latency   uint64 // ns, 0 if not asked for
-	Request   uint32 // a command, a clock or the type of an event; see also Resolve and Signals
-	Other     int32  // what is copied, the second of two fds, or a pid; see also Resolve and Signals
-	Inode     uint64 // of a namespace; see also ParentProgramID
+	Latency uint64 // ns, 0 if not asked for
+	Request uint32 // a command, a clock or the type of an event; see also Resolve and Signals
+	Other   int32  // what is copied, the second of two fds, or a pid; see also Resolve and Signals
+	Inode   uint64 // of a namespace; see also ParentProgramID
+	// ProgramID tells apart all programs that are ever run under a PID, and grows with
+	// time; 0 if not asked for.
+	ProgramID uint64
 	PPID      uint32
 	FD        int32  // the call's own: what is closed, connected, or listens; a dirfd; the first of two
 	LastFD    uint32 // of close_range(2); see also Record.Limit
@@ -209,7 +209,8 @@ type Lifetime struct {
 // Record is an Event and what came with it, where they lie in the buffer.
 type Record struct {
 	*Event
-	// Details is nil where none were asked for.
+	// Details is nil where none were asked for. Where only programs were, it has the
+	// ProgramID alone.
 	Details *Details
 	// Socket is nil where the call is about none, or none is known.
 	Socket *Socket
@@ -250,8 +251,7 @@ func (r *Record) View(b []byte) error {
 		if int(r.Syscall) >= len(Syscalls) || r.ABI > ABI32 {
 			return ErrRecord
 		}
-	case Ended:
-	case CgroupCreated, CgroupRemoved, Forked, Executed:
+	case CgroupCreated, CgroupRemoved, Forked, Executed, Ended:
 		if r.Flags&HasDetails == 0 {
 			return ErrRecord
 		}

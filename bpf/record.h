@@ -56,8 +56,6 @@ struct event {
 	__u8 flags;   /* enum flag */
 	__u8 syscall; /* enum syscall */
 	__u8 abi;     /* enum abi */
-	/* What the process runs, see program_id_of(); 0 if programs are not asked for. */
-	__u64 program_id;
 	char comm[COMM_LEN];
 	char hostname[HOSTNAME_LEN]; /* no NUL when all of it is used */
 };
@@ -111,6 +109,7 @@ struct details {
 	__s32 other; /* what is copied, the second of two fds, or a pid; the upper half of these */
 	__u64 inode; /* of a namespace; or a program_id, of a fork the forker's, of an exec the
 			parent's */
+	__u64 program_id; /* what the process runs, see task.h; 0 if not asked for */
 	__u32 ppid;
 	__s32 fd; /* the call's own: what is closed, connected, or listens; a dirfd; the first of
 		     two */

@@ -27,9 +27,11 @@ static __always_inline void send_described(void *ctx, struct slot *slot, const s
 {
 	fill(&slot->event, call);
 	slot->details.ppid = task_walk(call->task, real_parent, tgid);
+	if (cfg.want_programs)
+		slot->details.program_id = program_id_of(call->task);
 	if (entry_time)
 		slot->details.latency = slot->event.time - entry_time;
-	if (send_slot(ctx, slot, cfg.want_details))
+	if (send_slot(ctx, slot, SENDS_DETAILS))
 		count_lost(owner_of_caller());
 }
 

@@ -63,6 +63,7 @@ struct submitted {
 	__u64 user_data;
 	__u64 owner;
 	__u64 files; /* the table of the fds that it is about */
+	__u64 program_id;
 	__u32 ppid;
 	__u32 place;
 	/* Not bool, for which the verifier would look at both ways on from there. */
@@ -524,9 +525,10 @@ static __always_inline void send_request_slot(void *ctx, struct slot *slot,
 	slot->event = noted->event;
 	complete_event(&slot->event, call);
 	slot->details.ppid = noted->ppid;
+	slot->details.program_id = noted->program_id;
 	if (cfg.want_latency && timed)
 		slot->details.latency = slot->event.time - noted->event.time;
-	if (send_slot(ctx, slot, cfg.want_details))
+	if (send_slot(ctx, slot, SENDS_DETAILS))
 		count_lost(noted->owner);
 }
 
@@ -543,6 +545,21 @@ static __always_inline void count_request(const struct submitted *noted, const s
 	key.flags = noted->event.flags & FLAG_INITIAL_PID_NS;
 	key.uid = cfg.count_users ? noted->event.uid : 0;
 	add_call(&key, call, timed ? noted->event.time : 0);
+}
+
+static __always_inline void send_brief_request(void *ctx, const struct submitted *noted)
+{
+	struct slot *slot;
+
+	if (!cfg.want_programs) {
+		send_filled(ctx, &noted->event, noted->owner);
+		return;
+	}
+	slot = take_slot();
+	if (slot)
+		slot->event = noted->event;
+	if (!send_event_and_program(ctx, slot, noted->program_id))
+		count_lost(noted->owner);
 }
 
 /* slot is NULL where there are no details. */
@@ -562,7 +579,7 @@ static __always_inline void send_request(void *ctx, struct slot *slot, struct su
 		send_request_slot(ctx, slot, noted, call, req, timed);
 	} else {
 		complete_event(&noted->event, call);
-		send_filled(ctx, &noted->event, noted->owner);
+		send_brief_request(ctx, noted);
 	}
 }
 
@@ -597,6 +614,8 @@ static __always_inline void note_submitter(struct submitted *noted, const struct
 	noted->owner = owner_of_caller();
 	noted->files = (__u64)task_walk(call->task, files);
 	noted->ppid = task_walk(call->task, real_parent, tgid);
+	if (cfg.want_programs)
+		noted->program_id = program_id_of(call->task);
 }
 
 /*

@@ -54,8 +54,8 @@ type Registry interface {
 type Programs interface {
 	// Note takes what happens to a process.
 	Note(*bpf.Record)
-	// Of returns what the process ran that a record of a call is about, nil where that is
-	// not known.
+	// Of returns what the process ran that a record of a call is about, which has Details,
+	// nil where that is not known.
 	Of(*bpf.Record) *stream.Program
 }
 

@@ -378,7 +378,7 @@ func TestPrograms(t *testing.T) {
 		{Event: bpf.Event{PID: 7}},
 		{Event: bpf.Event{Kind: bpf.Executed}, Details: &bpf.Details{}},
 		{Event: bpf.Event{PID: 8}},
-		{Event: bpf.Event{Kind: bpf.Ended}},
+		{Event: bpf.Event{Kind: bpf.Ended}, Details: &bpf.Details{}},
 	}
 	for _, asked := range []bool{false, true} {
 		if asked {

@@ -35,7 +35,7 @@ const (
 // A Table has the program of each process. It is not for several goroutines.
 //
 // What a process runs is believed of a row only where both have the same
-// bpf.Event.ProgramID, so that no record that was lost, or comes late, makes a row wrong.
+// bpf.Details.ProgramID, so that no record that was lost, or comes late, makes a row wrong.
 type Table struct {
 	processes map[uint32]*process
 	max       int
@@ -59,7 +59,7 @@ type Table struct {
 
 // process is a process as of when it was forked or executed a program.
 type process struct {
-	id      uint64          // bpf.Event.ProgramID, 0 as long as it is not certain that program has it
+	id      uint64          // bpf.Details.ProgramID, 0 as long as it is not certain that program has it
 	program *stream.Program // nil if not known
 	forked  *stream.Program // of the children, nil until there is one
 	// read is when this had been read from /proc, because of a record with the id wanted, or
@@ -133,14 +133,14 @@ func (t *Table) Missing() uint64 { return t.missing }
 
 // Of: see attribution.Programs.
 func (t *Table) Of(r *bpf.Record) *stream.Program {
-	p := t.processes[r.PID]
+	p, id := t.processes[r.PID], r.Details.ProgramID
 	switch {
-	case p != nil && p.id == r.ProgramID:
+	case p != nil && p.id == id:
 		return p.program
-	case p != nil && p.wanted == r.ProgramID && isEarlier(r):
+	case p != nil && p.wanted == id && isEarlier(r):
 		return nil
 	}
-	if p = t.find(r.PID, r.ProgramID, r.Time); p == nil {
+	if p = t.find(r.PID, id, r.Time); p == nil {
 		return nil
 	}
 	return p.program
@@ -150,8 +150,7 @@ func (t *Table) Of(r *bpf.Record) *stream.Program {
 // about and its time. It cannot while a request of io_uring is under way, which ends before
 // an exec does.
 func isEarlier(r *bpf.Record) bool {
-	d := r.Details
-	return d != nil && (d.Remarks&(bpf.Outcome|bpf.FastOpen) != 0 || d.By == bpf.ClosedByExec)
+	return r.Details.Remarks&(bpf.Outcome|bpf.FastOpen) != 0 || r.Details.By == bpf.ClosedByExec
 }
 
 // find returns the process that had this number and id at a time, nil if that is not known.
@@ -260,7 +259,7 @@ func (t *Table) Note(r *bpf.Record) {
 	before := t.processes[r.PID]
 	switch {
 	case before == nil:
-	case before.latest() > r.ProgramID:
+	case before.latest() > r.Details.ProgramID:
 		return
 	case before.latest() == 0 && r.Time <= before.read && r.Kind != bpf.Executed:
 		return // what was read at the start is newer
@@ -288,7 +287,7 @@ func (t *Table) noteFork(r *bpf.Record, before *process) {
 	if r.Details.PPID == pid {
 		child = forker.fork(pid)
 	} // else, with CLONE_PARENT, it is a child of the forker's parent
-	t.put(r.PID, &process{id: r.ProgramID, program: child, before: last(before)})
+	t.put(r.PID, &process{id: r.Details.ProgramID, program: child, before: last(before)})
 }
 
 func (t *Table) noteExec(r *bpf.Record, before *process) {
@@ -298,12 +297,12 @@ func (t *Table) noteExec(r *bpf.Record, before *process) {
 		ExeCut:  r.Details.Remarks&bpf.Truncated != 0,
 		ArgsCut: r.Details.Remarks&bpf.ArgsCut != 0,
 	}
-	if t.isSame(before, r.ProgramID) {
+	if t.isSame(before, r.Details.ProgramID) {
 		program.Parents = before.program.Parents
 	} else {
 		program.Parents = t.childrenOf(r.Details.PPID, r.Details.ParentProgramID(), r.Time)
 	}
-	t.put(r.PID, &process{id: r.ProgramID, program: program, before: last(before)})
+	t.put(r.PID, &process{id: r.Details.ProgramID, program: program, before: last(before)})
 }
 
 // isSame reports whether before, if there is one, is the process that by an exec got this

@@ -102,7 +102,10 @@ func (m *machine) happens(d bpf.Draft) *bpf.Record {
 		d.Details.Inode = m.id(d.Details.PPID)
 		m.ids[d.PID] = m.id(d.PID) + 1
 	}
-	d.ProgramID = m.id(d.PID)
+	if d.Details == nil {
+		d.Details = &bpf.Details{}
+	}
+	d.Details.ProgramID = m.id(d.PID)
 	if d.Time == 0 {
 		d.Time = m.now
 	}
@@ -142,7 +145,7 @@ func (m *machine) loses(d bpf.Draft) {
 // calls returns the record of a call.
 func (m *machine) calls(pid uint32) *bpf.Record {
 	m.passes()
-	return &bpf.Record{Event: &bpf.Event{Kind: bpf.Call, PID: pid, ProgramID: m.id(pid), Time: m.now}}
+	return &bpf.Record{Event: &bpf.Event{Kind: bpf.Call, PID: pid, Time: m.now}, Details: &bpf.Details{ProgramID: m.id(pid)}}
 }
 
 func forked(pid, forker, parent uint32) bpf.Draft {
@@ -495,7 +498,7 @@ func TestLateRows(t *testing.T) {
 	m.expect(100, "nothing")
 	m.passes()
 	outcome := m.calls(100)
-	outcome.Details = &bpf.Details{Remarks: bpf.Outcome}
+	outcome.Details.Remarks = bpf.Outcome
 	m.expectOf(outcome, "nothing")
 	m.expect(100, "/bin/b b <dash 50 <systemd 1")
 	m.expectOf(outcome, "/bin/b b <dash 50 <systemd 1")
@@ -686,7 +689,7 @@ func BenchmarkLife(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		for i := range records {
-			records[i].ProgramID++ // as if others had the number
+			records[i].Details.ProgramID++ // as if others had the number
 			m.table.Note(records[i])
 		}
 	}
