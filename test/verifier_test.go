@@ -30,6 +30,7 @@ var factors = [][]string{
 	{"", "--rate 100", "--loss-by container"},
 	{"", "-s open", "-s close,connect", "-s dup,bpf,bind,socketpair"},
 	{"", "--buffer perf"},
+	{"", "--program"},
 	{"", "--pid 1 --follow", "-- true"},
 }
 
