@@ -34,6 +34,14 @@ static __always_inline void fill(struct event *e, const struct call *call)
 		copy_hostname(e->hostname, call->task);
 }
 
+/* The same of details. */
+static __always_inline void fill_process(struct details *d, struct task_struct *task)
+{
+	d->ppid = task_walk(task, real_parent, tgid);
+	if (cfg.want_programs)
+		d->program_id = program_id_of(task);
+}
+
 /*
  * Wakes the reader if it waits, which it does when it has set reader_waits and
  * then found the ring empty. Called after a submit, which is a full barrier:

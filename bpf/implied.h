@@ -114,9 +114,7 @@ static __always_inline void begin_implied(struct slot *slot, __u32 fd, enum clos
 	struct details *d = &slot->details;
 
 	__builtin_memset(d, 0, sizeof(*d));
-	d->ppid = task_walk(current_task(), real_parent, tgid);
-	if (cfg.want_programs)
-		d->program_id = program_id_of(current_task());
+	fill_process(d, current_task());
 	d->fd = fd;
 	d->by = closer;
 }

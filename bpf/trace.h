@@ -26,9 +26,7 @@ static __always_inline void send_described(void *ctx, struct slot *slot, const s
 					   __u64 entry_time)
 {
 	fill(&slot->event, call);
-	slot->details.ppid = task_walk(call->task, real_parent, tgid);
-	if (cfg.want_programs)
-		slot->details.program_id = program_id_of(call->task);
+	fill_process(&slot->details, call->task);
 	if (entry_time)
 		slot->details.latency = slot->event.time - entry_time;
 	if (send_slot(ctx, slot, SENDS_DETAILS))

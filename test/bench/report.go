@@ -145,6 +145,9 @@ var (
 	}}
 	lostFigure = figure{"lost", func(m *measured, _ load, sub subject) string {
 		seen, made := m.seen(sub.name)
+		if made == 0 {
+			return "-"
+		}
 		return share(made-seen, made)
 	}}
 )
