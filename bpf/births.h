@@ -4,6 +4,7 @@
 #define COPENCLOSE_BIRTHS_H
 
 #include "call.h"
+#include "control.h"
 #include "creation.h"
 #include "descriptor.h"
 #include "fdtable.h"
@@ -115,94 +116,35 @@ static __always_inline void note_pair(const struct call *call, __u32 creator, __
 	note_birth(call, creator, fds[1], true);
 }
 
-#define SOL_SOCKET 1 /* asm-generic/socket.h, linux/socket.h */
-#define SCM_RIGHTS 1
-#define MESSAGES_MAX 8 /* control messages that are looked at; most have one */
-#define SCM_MAX_FD 253 /* include/net/scm.h */
-
-/* struct msghdr and struct cmsghdr as programs of either ABI have them. */
-struct control {
-	__u64 at;
-	__u64 len;
-	__u32 header; /* the size of struct cmsghdr */
-	__u32 align;
-};
-
-static __always_inline bool read_control(struct control *c, enum abi abi, __u64 user_pointer)
-{
-	if (abi == ABI_64) {
-		__u64 words[2];
-
-		c->header = 16;
-		c->align = 8;
-		if (bpf_probe_read_user(words, sizeof(words), (void *)(long)(user_pointer + 32)))
-			return false;
-		c->at = words[0];
-		c->len = words[1];
-	} else {
-		__u32 words[2];
-
-		c->header = 12;
-		c->align = 4;
-		if (bpf_probe_read_user(words, sizeof(words), (void *)(long)(user_pointer + 16)))
-			return false;
-		c->at = words[0];
-		c->len = words[1];
-	}
-	return true;
-}
-
 /*
- * n descriptors that came in a message. Functions of their own, so that the verifier looks
- * at them once, not in each round of a loop.
+ * Descriptors that came with messages, as control.h has them. Functions of their own, so
+ * that the verifier looks at them once, not in each round of a loop.
  */
-__noinline int note_received(__u64 user_pointer, __u32 creator)
+__noinline int note_received(__u32 fd, __u32 creator)
 {
 	struct call call = {.task = current_task()};
-	__u32 fd;
 
-	if (!bpf_probe_read_user(&fd, sizeof(fd), (void *)(long)user_pointer))
-		note_birth(&call, creator, fd, false);
+	note_birth(&call, creator, fd, false);
 	return 0;
 }
 
-__noinline int note_rights(__u64 user_pointer, __u32 n, __u32 creator)
+__noinline int note_message(__u64 message, __u32 abi, __u32 creator)
 {
-	for (__u32 i = 0; i < SCM_MAX_FD; i++) {
-		if (i >= n)
+	for (__u32 n = 0; n < RECEIVED_MAX; n++) {
+		__u64 fd = received_fd(message, abi, n);
+
+		if (fd == NOT_RECEIVED)
 			break;
-		note_received(user_pointer + i * sizeof(__u32), creator);
+		note_received(fd, creator);
 	}
 	return 0;
 }
 
-/*
- * Descriptors that came with a message. They are read from the caller's memory, which
- * it can change meanwhile: what it makes up there is a descriptor of its own at most.
- */
-static __always_inline void note_message(const struct call *call, __u32 creator, __u64 user_pointer)
+__noinline int note_messages(__u64 messages, __u32 abi, __u32 num, __u32 creator)
 {
-	struct control c;
-	__u64 end;
-
-	if (!read_control(&c, call->abi, user_pointer))
-		return;
-	end = c.at + c.len;
-	for (int i = 0; i < MESSAGES_MAX && c.at + c.header <= end; i++) {
-		__u64 len = 0;
-		__u32 kind[2] = {};
-
-		if (call->abi == ABI_64)
-			bpf_probe_read_user(&len, sizeof(__u64), (void *)(long)c.at);
-		else
-			bpf_probe_read_user(&len, sizeof(__u32), (void *)(long)c.at);
-		bpf_probe_read_user(kind, sizeof(kind), (void *)(long)(c.at + c.header - 8));
-		if (len < c.header)
-			return;
-		if (kind[0] == SOL_SOCKET && kind[1] == SCM_RIGHTS)
-			note_rights(c.at + c.header, (len - c.header) / sizeof(__u32), creator);
-		c.at += (len + c.align - 1) & ~(__u64)(c.align - 1);
-	}
+	for (__u32 i = 0; i < MESSAGES_MAX && i < num; i++)
+		note_message(messages + i * MESSAGE_SIZE(abi), abi, creator);
+	return 0;
 }
 
 static __always_inline void note_births(struct call *call, __u32 creator)
@@ -226,7 +168,8 @@ static __always_inline void note_births(struct call *call, __u32 creator)
 			  creator == MADE_BY_socketpair ? call->arg[3] : call->arg[0]);
 		return;
 	case RECEIVES:
-		note_message(call, creator, call->arg[1]);
+		note_messages(call->arg[1], call->abi, creator == MADE_BY_recvmsg ? 1 : call->ret,
+			      creator);
 		return;
 	}
 	note_birth(call, creator, call->ret, true);
@@ -245,6 +188,8 @@ static __always_inline __u32 creator_of_socketcall(const struct pt_regs *regs)
 		return MADE_BY_recvmsg;
 	case 18:
 		return MADE_BY_accept4;
+	case 19:
+		return MADE_BY_recvmmsg;
 	}
 	return MADE_BY_COUNT;
 }

@@ -56,7 +56,8 @@ type Config struct {
 	AllCloses         bool // also those that no call is for
 	AllOpens          bool // likewise, by execve(2)
 	WantPrograms      bool // records of Forked, Executed and Ended
-	_                 [6]uint8
+	Receives          bool // some of Traced receive descriptors
+	_                 [5]uint8
 }
 
 // ConfigVariable is the variable in the object that a Config is written to.

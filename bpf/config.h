@@ -62,7 +62,8 @@ struct config {
 	bool all_closes;    /* also those that no call is for, see implied.h */
 	bool all_opens;	    /* likewise, see opening.h */
 	bool want_programs; /* records of what happens to processes, see process.h */
-	__u8 reserved[6];
+	bool receives;	    /* some that are traced receive descriptors, see control.h */
+	__u8 reserved[5];
 };
 
 const volatile struct config cfg;

@@ -42,7 +42,7 @@ var Creators = func() (names []string) {
 }()
 
 func creators() (all []Syscall) {
-	for _, s := range append(Syscalls[:], Recvmsg) {
+	for _, s := range Syscalls {
 		if s.Makes != MakesNone {
 			all = append(all, s)
 		}

@@ -69,6 +69,16 @@ static __always_inline long output_slot(void *ctx, struct slot *slot, __u32 size
 	return bpf_perf_event_output(ctx, &perf, BPF_F_CURRENT_CPU, slot, size);
 }
 
+/* The same of one whose details have this size, with their text and parts. */
+static __always_inline void output_described(void *ctx, struct slot *slot, __u32 size)
+{
+	if (size >= 2 * TEXT_MAX)
+		return;
+	barrier_var(size); /* so that the mask stays, for the verifier */
+	if (output_slot(ctx, slot, sizeof(slot->event) + (size & (2 * TEXT_MAX - 1))))
+		count_lost(owner_of_caller());
+}
+
 static __always_inline long send_slot(void *ctx, struct slot *slot, bool with_details)
 {
 	__u32 size = sizeof(struct event);

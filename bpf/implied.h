@@ -147,11 +147,8 @@ __noinline int describe_implied(__u32 slot_number, __u32 fd, __u32 closer)
 
 static __always_inline void output_implied(void *ctx, struct slot *slot, __u32 size)
 {
-	if (!size || size >= 2 * TEXT_MAX)
-		return;
-	barrier_var(size); /* so that the mask stays, for the verifier */
-	if (output_slot(ctx, slot, sizeof(slot->event) + (size & (2 * TEXT_MAX - 1))))
-		count_lost(owner_of_caller());
+	if (size)
+		output_described(ctx, slot, size);
 }
 
 /* A frame of its own, and code that is there once. */

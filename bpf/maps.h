@@ -46,7 +46,7 @@ struct {
 /* Whether their records have details. */
 #define SENDS_DETAILS (cfg.want_details || cfg.want_programs)
 /* Whether there are slots for an instant that describe something. */
-#define DESCRIBES (USES_SLOTS || cfg.counting || cfg.want_programs)
+#define DESCRIBES (USES_SLOTS || cfg.counting || cfg.want_programs || cfg.receives)
 
 struct slot {
 	struct event event;

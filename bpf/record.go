@@ -95,6 +95,7 @@ const (
 	FastOpen                      // a connect that a send made, see tcp(7) TCP_FASTOPEN
 	Replaced                      // the file is what a dup2 or dup3 closed
 	ArgsCut                       // the arguments of a program are not all there
+	Further                       // of a call that has a record before, as it received more descriptors
 )
 
 // Closer is enum closer of record.h: what closed a file, of a row that is no call's.
@@ -123,17 +124,17 @@ const (
 type Details struct {
 	Latency uint64 // ns, 0 if not asked for
 	Request uint32 // a command, a clock or the type of an event; see also Resolve and Signals
-	Other   int32  // what is copied, the second of two fds, or a pid; see also Resolve and Signals
+	Other   int32  // what is copied, the second of two fds, a pid, or the socket of a receipt; see also Resolve and Signals
 	Inode   uint64 // of a namespace; see also ParentProgramID
 	// ProgramID tells apart all programs that are ever run under a PID, and grows with
 	// time; 0 if not asked for.
 	ProgramID uint64
 	PPID      uint32
-	FD        int32  // the call's own: what is closed, connected, or listens; a dirfd; the first of two
+	FD        int32  // the call's own: what is closed, connected, or listens; a dirfd; the first of two; one that was received
 	LastFD    uint32 // of close_range(2); see also Record.Limit
 	Flags     uint32 // of the call
 	Mode      uint32 // or another number, see ArgValue
-	NumClosed uint32 // files that a close_range closed; with By and an FD of -1, files that have no record each; see also Record.Limit
+	NumClosed uint32 // files that a close_range closed; with By and an FD of -1, files that have no record each; see also Record.Limit and MoreReceived
 	FileMode  uint16 // st_mode of the target
 	givenLen  uint16
 	Target    Target
@@ -352,7 +353,16 @@ func (r *Record) Name() []byte {
 // HasClosed reports whether files were closed that Details.NumClosed counts. Closed has
 // those of a close_range.
 func (r *Record) HasClosed() bool {
-	return r.Details != nil && r.Details.NumClosed > 0 && r.Ret != noMoreFDs
+	return r.Details != nil && r.Details.NumClosed > 0 && r.Ret != noMoreFDs && Syscalls[r.Syscall].Makes != Receives
+}
+
+// MoreReceived is how many descriptors a call received that have no record each, of a
+// record that is of no descriptor, else 0.
+func (r *Record) MoreReceived() uint32 {
+	if r.Details == nil || Syscalls[r.Syscall].Makes != Receives {
+		return 0
+	}
+	return r.Details.NumClosed
 }
 
 const noMoreFDs = -int32(syscall.EMFILE)
@@ -478,13 +488,14 @@ func (r *Record) FD() (fd int32, ok bool) {
 	return fd, fd >= 0
 }
 
-// NewFD is the file descriptor that the call made, of two the first, or -1.
+// NewFD is the file descriptor that the call made, of two the first, of those that it
+// received the one that the record is of, or -1.
 func (r *Record) NewFD() int32 {
 	_, direct := r.Slot()
 	switch makes := Syscalls[r.Syscall].Makes; {
 	case direct || r.Ret < 0 || r.Flags&NoResult != 0 || makes == MakesNone:
 		return -1
-	case makes != MakesPair:
+	case makes != MakesPair && makes != Receives:
 		return r.Ret
 	case r.Details != nil:
 		return r.Details.FD

@@ -80,6 +80,7 @@ enum remark {
 	REMARK_FAST_OPEN = 8,  /* a connect that a send made, see tcp(7) TCP_FASTOPEN */
 	REMARK_REPLACED = 16,  /* the file is what a dup2 or dup3 closed */
 	REMARK_ARGS_CUT = 32,  /* the arguments of a program are not all there */
+	REMARK_FURTHER = 64,   /* of a call that has a record before, as it received more fds */
 };
 
 /* What closed a file, of a row that is no call's; details.by. */
@@ -106,18 +107,20 @@ enum part {
 struct details {
 	__u64 latency; /* ns, 0 if not asked for */
 	__u32 request; /* a command or a clock; the lower half of resolve, signals or a time */
-	__s32 other; /* what is copied, the second of two fds, or a pid; the upper half of these */
-	__u64 inode; /* of a namespace; or a program_id, of a fork the forker's, of an exec the
-			parent's */
+	__s32 other;   /* what is copied, the second of two fds, a pid, or the socket of a receipt;
+			  the upper half of these */
+	__u64 inode;   /* of a namespace; or a program_id, of a fork the forker's, of an exec the
+			  parent's */
 	__u64 program_id; /* what the process runs, see task.h; 0 if not asked for */
 	__u32 ppid;
 	__s32 fd; /* the call's own: what is closed, connected, or listens; a dirfd; the first of
-		     two */
+		     two; one that was received */
 	__u32 last_fd;	  /* close_range; of EMFILE, how many fds the process may have */
 	__u32 flags;	  /* of the call; of an exit the status that wait(2) returns */
 	__u32 mode;	  /* or another number */
 	__u32 num_closed; /* files that a close_range closed; with by and an fd of -1, files that
-			     have no record each; of EMFILE, fds that are open */
+			     have no record each, and of a receipt likewise; of EMFILE, fds that
+			     are open */
 	__u16 file_mode;  /* st_mode of the target */
 	__u16 given_len;  /* bytes of text that are the path as given */
 	__u8 target;	  /* enum target */

@@ -98,7 +98,7 @@ func TestEnumsMatchObject(t *testing.T) {
 		"target": {"TARGET_UNKNOWN", "TARGET_PATH", "TARGET_FILE", "TARGET_SOCKET", "TARGET_PIPE",
 			"TARGET_ANONYMOUS", "TARGET_MEMFD", "TARGET_NAMESPACE"},
 		"remark": {Truncated: "REMARK_TRUNCATED", Unreadable: "REMARK_UNREADABLE", Outcome: "REMARK_OUTCOME",
-			FastOpen: "REMARK_FAST_OPEN", Replaced: "REMARK_REPLACED", ArgsCut: "REMARK_ARGS_CUT"},
+			FastOpen: "REMARK_FAST_OPEN", Replaced: "REMARK_REPLACED", ArgsCut: "REMARK_ARGS_CUT", Further: "REMARK_FURTHER"},
 		"id_kind": {PID: "ID_PID", TID: "ID_TID", UID: "ID_UID", GID: "ID_GID", Errno: "ID_ERRNO", IDKinds: "ID_KINDS"},
 		"listing": {ListingNone: "LISTING_NONE", ListingOnly: "LISTING_ONLY", ListingExcept: "LISTING_EXCEPT"},
 	} {

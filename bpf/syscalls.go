@@ -31,6 +31,9 @@ type Syscall struct {
 	I386Handler string
 	// Socketcall is its number in socketcall(2), 0 if it has none; linux/net.h.
 	Socketcall int
+	// Time32 says that the one with this number of 32-bit programs has 32-bit times, which
+	// its handler is called by.
+	Time32 bool
 	// Arguments are the roles of its arguments.
 	Arguments Arguments
 	// TakesNothing says that it has no arguments at all.
@@ -62,7 +65,7 @@ const (
 	CopiesOne                  // the result is one more of a file that was open
 	CopiesOnto                 // likewise, unless its second argument is the first
 	CopiesByCommand            // likewise, if its second argument is such a command of fcntl(2)
-	Receives                   // likewise, some in a message at the second argument
+	Receives                   // likewise, of each that came with messages at the second argument
 )
 
 // Numbers are a syscall's numbers on each architecture, none where it has none.
@@ -86,6 +89,8 @@ const (
 	ArgOldFD           // Details.Other; what is copied or mounted
 	ArgLastFD          // Details.LastFD
 	ArgFDs             // Details.FD and Other; where the kernel puts two that it makes
+	ArgSocket          // Details.Other; that messages are received from
+	ArgMessages        // Details.FD; a descriptor that came with them
 	ArgPath            // Record.Given
 	ArgName            // Record.Given; no path
 	ArgFlags           // Details.Flags
@@ -290,6 +295,18 @@ var Syscalls = [...]Syscall{
 		Makes: MakesWithoutFlags,
 	},
 	{
+		Name: "recvmsg", Group: "recvmsg", Also: []string{"descriptors"}, Numbers: Numbers{47, 372, 212, 297}, Socketcall: 17,
+		Arguments: Arguments{ArgSocket, ArgMessages, ArgFlags}, Makes: Receives,
+	},
+	{
+		Name: "recvmmsg", Group: "recvmsg", Also: []string{"descriptors"}, Numbers: Numbers{299, 337, 243, 365}, Socketcall: 19, Time32: true,
+		Arguments: Arguments{ArgSocket, ArgMessages, Unused, ArgFlags}, Makes: Receives,
+	},
+	{
+		Name: "recvmmsg_time64", Group: "recvmsg", Also: []string{"descriptors"}, Numbers: Numbers{none, 417, none, 417},
+		Arguments: Arguments{ArgSocket, ArgMessages, Unused, ArgFlags}, Makes: Receives,
+	},
+	{
 		// A process executes a program: what execve(2) and execveat(2) do, if they succeed.
 		Name: "exec", Group: "exec", Event: true, Numbers: noNumbers,
 	},
@@ -343,7 +360,3 @@ func (s Syscall) handler(abi ABI) string {
 // Socketcall is how programs for i386 can make the calls that have a number in it. It
 // has no events of its own.
 var Socketcall = Syscall{Name: "socketcall", Numbers: Numbers{none, 102, none, none}}
-
-// Recvmsg makes descriptors of those that come with a message; unix(7). It has no events,
-// but its descriptors have births.
-var Recvmsg = Syscall{Name: "recvmsg", Numbers: Numbers{47, 372, 212, 297}, Makes: Receives}

@@ -71,7 +71,10 @@ enum creation {
 	ROW(bpf, 321, 357, 280, 386, MAKES_BY_COMMAND, 0, REQUEST, UNUSED, UNUSED, UNUSED) \
 	ROW(mq_open, 240, 277, 180, 274, MAKES_ONE, 0, TEXT, FLAGS, MODE, UNUSED) \
 	ROW(io_uring_setup, 425, 425, 425, 425, MAKES_ONE, 0, MODE, RING, UNUSED, UNUSED) \
-	ROW(landlock_create_ruleset, 444, 444, 444, 444, MAKES_WITHOUT_FLAGS, 0, UNUSED, UNUSED, UNUSED, UNUSED)
+	ROW(landlock_create_ruleset, 444, 444, 444, 444, MAKES_WITHOUT_FLAGS, 0, UNUSED, UNUSED, UNUSED, UNUSED) \
+	ROW(recvmsg, 47, 372, 212, 297, RECEIVES, 0, OTHER, UNUSED, FLAGS, UNUSED) \
+	ROW(recvmmsg, 299, 337, 243, 365, RECEIVES, 0, OTHER, UNUSED, UNUSED, FLAGS) \
+	ROW(recvmmsg_time64, NO_NUMBER, 417, NO_NUMBER, 417, RECEIVES, 0, OTHER, UNUSED, UNUSED, FLAGS)
 
 /* What is no syscall, but happens to a process. */
 #define EVENTS(ROW) \
@@ -88,7 +91,9 @@ enum creation {
 	ROW(1, socket) \
 	ROW(8, socketpair) \
 	ROW(2, bind) \
-	ROW(4, listen)
+	ROW(4, listen) \
+	ROW(17, recvmsg) \
+	ROW(19, recvmmsg)
 
 #define SYSCALL_ENUM(name, ...) SYS_##name,
 enum syscall {
@@ -98,13 +103,15 @@ enum syscall {
 /* Sets of syscalls, a bit for each. */
 #define BIT(name) (1ULL << SYS_##name)
 #define OTHERS \
-	(BIT(dup) | BIT(fcntl) | BIT(fcntl64) | BIT(socket) | BIT(socketpair) | BIT(bind) | BIT(listen) | BIT(pipe) | BIT(pipe2) | BIT(eventfd) | BIT(eventfd2) | BIT(timerfd_create) | BIT(signalfd) | BIT(signalfd4) | BIT(epoll_create) | BIT(epoll_create1) | BIT(inotify_init) | BIT(inotify_init1) | BIT(fanotify_init) | BIT(memfd_create) | BIT(memfd_secret) | BIT(pidfd_open) | BIT(pidfd_getfd) | BIT(open_by_handle_at) | BIT(open_tree) | BIT(fsopen) | BIT(fspick) | BIT(fsmount) | BIT(userfaultfd) | BIT(perf_event_open) | BIT(bpf) | BIT(mq_open) | BIT(io_uring_setup) | BIT(landlock_create_ruleset))
+	(BIT(dup) | BIT(fcntl) | BIT(fcntl64) | BIT(socket) | BIT(socketpair) | BIT(bind) | BIT(listen) | BIT(pipe) | BIT(pipe2) | BIT(eventfd) | BIT(eventfd2) | BIT(timerfd_create) | BIT(signalfd) | BIT(signalfd4) | BIT(epoll_create) | BIT(epoll_create1) | BIT(inotify_init) | BIT(inotify_init1) | BIT(fanotify_init) | BIT(memfd_create) | BIT(memfd_secret) | BIT(pidfd_open) | BIT(pidfd_getfd) | BIT(open_by_handle_at) | BIT(open_tree) | BIT(fsopen) | BIT(fspick) | BIT(fsmount) | BIT(userfaultfd) | BIT(perf_event_open) | BIT(bpf) | BIT(mq_open) | BIT(io_uring_setup) | BIT(landlock_create_ruleset) | BIT(recvmsg) | BIT(recvmmsg) | BIT(recvmmsg_time64))
 #define IS_EVENT \
 	(BIT(exec) | BIT(exit))
 #define MAKES_FD \
 	(BIT(open) | BIT(openat) | BIT(openat2) | BIT(creat) | BIT(accept) | BIT(accept4) | BIT(dup2) | BIT(dup3) | BIT(dup) | BIT(fcntl) | BIT(fcntl64) | BIT(socket) | BIT(eventfd) | BIT(eventfd2) | BIT(timerfd_create) | BIT(signalfd) | BIT(signalfd4) | BIT(epoll_create) | BIT(epoll_create1) | BIT(inotify_init) | BIT(inotify_init1) | BIT(fanotify_init) | BIT(memfd_create) | BIT(memfd_secret) | BIT(pidfd_open) | BIT(pidfd_getfd) | BIT(open_by_handle_at) | BIT(open_tree) | BIT(fsopen) | BIT(fspick) | BIT(fsmount) | BIT(userfaultfd) | BIT(perf_event_open) | BIT(bpf) | BIT(mq_open) | BIT(io_uring_setup) | BIT(landlock_create_ruleset))
 #define MAKES_FDS \
 	(BIT(socketpair) | BIT(pipe) | BIT(pipe2))
+#define RECEIVES_FDS \
+	(BIT(recvmsg) | BIT(recvmmsg) | BIT(recvmmsg_time64))
 #define MAKES_SOMETIMES \
 	(BIT(fcntl) | BIT(fcntl64) | BIT(signalfd) | BIT(signalfd4) | BIT(bpf) | BIT(landlock_create_ruleset))
 #define SHARES_HANDLER \
@@ -166,7 +173,9 @@ enum syscall {
 	ROW(mq_open, 240, 277, 180, 274, MAKES_ONE) \
 	ROW(io_uring_setup, 425, 425, 425, 425, MAKES_ONE) \
 	ROW(landlock_create_ruleset, 444, 444, 444, 444, MAKES_WITHOUT_FLAGS) \
-	ROW(recvmsg, 47, 372, 212, 297, RECEIVES)
+	ROW(recvmsg, 47, 372, 212, 297, RECEIVES) \
+	ROW(recvmmsg, 299, 337, 243, 365, RECEIVES) \
+	ROW(recvmmsg_time64, NO_NUMBER, 417, NO_NUMBER, 417, RECEIVES)
 
 #define CREATOR_ENUM(name, ...) MADE_BY_##name,
 enum creator {

@@ -33,7 +33,7 @@ func TestSyscallsHeader(t *testing.T) {
 }
 
 var roles = [...]string{
-	Unused: "UNUSED", ArgFD: "FD", ArgDirFD: "FD", ArgOldFD: "OTHER", ArgLastFD: "LAST_FD", ArgFDs: "FDS", ArgPath: "TEXT",
+	Unused: "UNUSED", ArgFD: "FD", ArgDirFD: "FD", ArgOldFD: "OTHER", ArgLastFD: "LAST_FD", ArgFDs: "FDS", ArgSocket: "OTHER", ArgMessages: "UNUSED", ArgPath: "TEXT",
 	ArgName: "TEXT", ArgFlags: "FLAGS", ArgMode: "MODE", ArgHow: "HOW", ArgAddress: "TEXT", ArgOwnAddress: "TEXT",
 	ArgAddressLen: "LEN", ArgFamily: "FAMILY", ArgType: "TYPE", ArgProtocol: "PROTOCOL", ArgRequest: "REQUEST",
 	ArgEvent: "EVENT", ArgRing: "RING", ArgValue: "MODE", ArgPID: "OTHER", ArgPIDFD: "MODE", ArgSignals: "SIGNALS",
@@ -100,8 +100,9 @@ enum syscall {
 	}{
 		{"OTHERS", func(s Syscall) bool { return !s.ByDefault && !s.Event }},
 		{"IS_EVENT", func(s Syscall) bool { return s.Event }},
-		{"MAKES_FD", func(s Syscall) bool { return s.Makes != MakesNone && s.Makes != MakesPair }},
+		{"MAKES_FD", func(s Syscall) bool { return s.Makes != MakesNone && s.Makes != MakesPair && s.Makes != Receives }},
 		{"MAKES_FDS", func(s Syscall) bool { return s.Makes == MakesPair }},
+		{"RECEIVES_FDS", func(s Syscall) bool { return s.Makes == Receives }},
 		{"MAKES_SOMETIMES", Syscall.makesSometimes},
 		{"SHARES_HANDLER", Syscall.sharesHandler},
 		{"CLOSES", func(s Syscall) bool { return s.Closes }},
@@ -187,7 +188,7 @@ func TestSyscalls(t *testing.T) {
 			t.Errorf("%s is recorded only if it closes, which it does not", s.Name)
 		}
 		if (s.Has(ArgAddress) || s.Has(ArgOwnAddress)) != s.Has(ArgAddressLen) || s.Has(ArgFD) && (s.Has(ArgDirFD) || s.Has(ArgFDs)) ||
-			s.Has(ArgFDs) != (s.Makes == MakesPair) || s.Has(ArgMode) && s.Has(ArgValue) {
+			s.Has(ArgFDs) != (s.Makes == MakesPair) || s.Has(ArgMessages) != (s.Makes == Receives) || s.Has(ArgMode) && s.Has(ArgValue) {
 			t.Errorf("%s: roles that do not fit each other: %v", s.Name, s.Arguments)
 		}
 	}

@@ -126,8 +126,8 @@ static __always_inline struct total_key key_of(const struct call *call)
 	return key;
 }
 
-static __always_inline void add_call(const struct total_key *key, const struct call *call,
-				     __u64 entry_time)
+static __always_inline void add_calls(const struct total_key *key, const struct call *call,
+				      __u64 entry_time, __u32 n)
 {
 	struct total *total = bpf_map_lookup_elem(&totals, key);
 
@@ -138,15 +138,15 @@ static __always_inline void add_call(const struct total_key *key, const struct c
 		__u64 *other = bpf_map_lookup_elem(&other_totals, &index);
 
 		if (other)
-			__sync_fetch_and_add(other, 1);
+			__sync_fetch_and_add(other, n);
 		return;
 	}
-	__sync_fetch_and_add(&total->calls, 1);
+	__sync_fetch_and_add(&total->calls, n);
 	if (cfg.want_latency && entry_time) {
 		__u32 i = latency_counter(bpf_ktime_get_ns() - entry_time);
 
 		if (i < LATENCIES)
-			__sync_fetch_and_add(&total->latencies[i], 1);
+			__sync_fetch_and_add(&total->latencies[i], n);
 	}
 }
 
@@ -266,7 +266,7 @@ static __always_inline void count_call(void *ctx, struct call *call, struct slot
 		}
 	}
 	key = key_of(call);
-	add_call(&key, call, entry_time);
+	add_calls(&key, call, entry_time, 1);
 	if (cfg.samples_max && !closes(call))
 		weight = sample_weight(key.cgroup_id);
 	if (weight) {

@@ -13,6 +13,7 @@
 #include "filter.h"
 #include "interrupted.h"
 #include "rate.h"
+#include "receipts.h"
 #include "slots.h"
 #include "totals.h"
 
@@ -147,6 +148,10 @@ static __always_inline int returned(void *ctx, struct call *call)
 	tool = shared.tool;
 	if (!tool || pid_tgid >> 32 == tool) {
 		answer_handshake(call, pid_tgid >> 32);
+		return 0;
+	}
+	if (cfg.receives && is_in(call, RECEIVES_FDS)) {
+		receives(ctx, call, cfg.want_latency ? end_entered(tid) : 0);
 		return 0;
 	}
 	if (makes_nothing(call))

@@ -544,7 +544,7 @@ static __always_inline void count_request(const struct submitted *noted, const s
 	key.cgroup_id = noted->event.cgroup_id;
 	key.flags = noted->event.flags & FLAG_INITIAL_PID_NS;
 	key.uid = cfg.count_users ? noted->event.uid : 0;
-	add_call(&key, call, timed ? noted->event.time : 0);
+	add_calls(&key, call, timed ? noted->event.time : 0, 1);
 }
 
 static __always_inline void send_brief_request(void *ctx, const struct submitted *noted)

@@ -28,7 +28,7 @@ var factors = [][]string{
 	{"", "--path /x", "--path !/x"},
 	{"", "--cgroup /", "--cgroup !/"},
 	{"", "--rate 100", "--loss-by container"},
-	{"", "-s open", "-s close,connect", "-s dup,bpf,bind,socketpair"},
+	{"", "-s open", "-s close,connect", "-s dup,bpf,bind,socketpair,recvmsg"},
 	{"", "--buffer perf"},
 	{"", "--program"},
 	{"", "--pid 1 --follow", "-- true"},

@@ -99,8 +99,8 @@ func (s *Samples) Flush() error { return nil }
 // Close: see stream.Sink.
 func (s *Samples) Close() error { return nil }
 
-// targetOf returns what a call was about: a path, absolute if that is known, or the
-// address of a peer; of one that connected here without its port, which says nothing.
+// targetOf returns what a call was about: a path, absolute if that is known, also of what
+// was received, or the address of a peer; of one that connected here without its port, which says nothing.
 func targetOf(r *bpf.Record) []byte {
 	var target []byte
 	switch operationOf[r.Syscall] {
@@ -116,6 +116,10 @@ func targetOf(r *bpf.Record) []byte {
 		target = appendPeer(nil, address, true)
 	case Accept:
 		target = appendPeer(nil, r.Peer(), false)
+	case Else:
+		if bpf.Syscalls[r.Syscall].Makes == bpf.Receives {
+			target = r.Name()
+		}
 	}
 	return target[:min(len(target), targetMax)]
 }

@@ -65,7 +65,7 @@ func Open(o Options) (*Kernel, error) {
 }
 
 func (k *Kernel) load() error {
-	if err := k.module.InitGlobalVariable(bpf.ConfigVariable, bpf.Config{WantDetails: true}); err != nil {
+	if err := k.module.InitGlobalVariable(bpf.ConfigVariable, bpf.Config{WantDetails: true, Receives: true}); err != nil {
 		return err
 	}
 	if err := k.module.InitGlobalVariable(bpf.BirthsVariable, k.options.Births); err != nil {

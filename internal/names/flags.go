@@ -105,6 +105,21 @@ var CallFlags = map[string]Flags{
 	"fsmount":        {{unix.FSMOUNT_CLOEXEC, "FSMOUNT_CLOEXEC"}},
 	"userfaultfd":    {{unix.O_CLOEXEC, "O_CLOEXEC"}, {unix.O_NONBLOCK, "O_NONBLOCK"}, {1, "UFFD_USER_MODE_ONLY"}},
 	"io_uring_setup": ringFlags,
+
+	"recvmsg": messageFlags, "recvmmsg": messageFlags, "recvmmsg_time64": messageFlags,
+}
+
+// messageFlags are those of recvmsg(2) and recvmmsg(2).
+var messageFlags = Flags{
+	{unix.MSG_CMSG_CLOEXEC, "MSG_CMSG_CLOEXEC"},
+	{unix.MSG_DONTWAIT, "MSG_DONTWAIT"},
+	{unix.MSG_ERRQUEUE, "MSG_ERRQUEUE"},
+	{unix.MSG_OOB, "MSG_OOB"},
+	{unix.MSG_PEEK, "MSG_PEEK"},
+	{unix.MSG_TRUNC, "MSG_TRUNC"},
+	{unix.MSG_WAITALL, "MSG_WAITALL"},
+	{unix.MSG_WAITFORONE, "MSG_WAITFORONE"},
+	{unix.MSG_NOSIGNAL, "MSG_NOSIGNAL"},
 }
 
 var socketFlags = Flags{{unix.SOCK_CLOEXEC, "SOCK_CLOEXEC"}, {unix.SOCK_NONBLOCK, "SOCK_NONBLOCK"}}

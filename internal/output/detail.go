@@ -131,7 +131,7 @@ func appendVia(b []byte, r *bpf.Record) []byte {
 
 // saysMore says of each syscall whether there is more to say than what its target is.
 var saysMore = func() (is [1 << 8]bool) {
-	more := has(bpf.ArgOldFD, bpf.ArgFamily, bpf.ArgFDs, bpf.ArgRequest, bpf.ArgEvent, bpf.ArgPID, bpf.ArgSignals)
+	more := has(bpf.ArgOldFD, bpf.ArgSocket, bpf.ArgFamily, bpf.ArgFDs, bpf.ArgRequest, bpf.ArgEvent, bpf.ArgPID, bpf.ArgSignals)
 	for i, s := range bpf.Syscalls {
 		is[i] = more(s)
 	}
@@ -152,6 +152,8 @@ func appendBefore(b []byte, r *bpf.Record) []byte {
 		if d.Remarks&bpf.Replaced != 0 {
 			b = append(b, " replaced"...)
 		}
+	case r.MoreReceived() > 0:
+		b = append(strconv.AppendUint(b, uint64(r.MoreReceived()), 10), " more"...)
 	case s.Has(bpf.ArgFamily) && r.Socket != nil:
 		b = names.AppendFamily(b, r.Socket.Family)
 	}
@@ -171,6 +173,10 @@ func appendAfter(b []byte, r *bpf.Record) []byte {
 	}
 	if has(bpf.ArgRequest, bpf.ArgEvent)(s) && s.Makes != bpf.CopiesByCommand {
 		b = appendRequest(append(b, ' '), r)
+	}
+	if s.Has(bpf.ArgSocket) {
+		b = strconv.AppendInt(append(b, " (through "...), int64(d.Other), 10)
+		b = append(b, ')')
 	}
 	if s.Has(bpf.ArgPID) {
 		b = strconv.AppendInt(append(b, " pid "...), int64(d.Other), 10)

@@ -79,7 +79,7 @@ var callFields = []Field{
 		}},
 	{Name: "error", About: "name of the errno, of a call that failed", Kind: Symbol, width: 7, facets: ofResult, when: condition{all: hasFailed},
 		value: func(e *stream.Event, _ []byte) Value { return symbol(names.Error(e.Ret)) }},
-	{Name: "fd", About: "fd that was made, closed (also by dup2 and dup3), connected, bound, or that listens", Kind: Signed, width: 4, right: true,
+	{Name: "fd", About: "fd that was made, received, closed (also by dup2 and dup3), connected, bound, or that listens", Kind: Signed, width: 4, right: true,
 		needs: needsDetails, facets: ofResult | ofArguments, closed: true,
 		value: func(e *stream.Event, _ []byte) Value {
 			if fd, ok := e.FD(); ok {
@@ -155,6 +155,17 @@ var argumentFields = []Field{
 	{Name: "old_fd", About: "of dup and the like: the fd that was copied, of pidfd_getfd in the other process; of fsmount what is mounted", Kind: Signed, width: 6, right: true,
 		needs: needsDetails, facets: ofCall, calls: has(bpf.ArgOldFD),
 		value: func(e *stream.Event, _ []byte) Value { return signed(e.Details.Other) }},
+	{Name: "socket_fd", About: "of recvmsg and recvmmsg: the socket that the fd came through", Kind: Signed, width: 9, right: true,
+		needs: needsDetails, facets: ofCall, calls: has(bpf.ArgSocket),
+		value: func(e *stream.Event, _ []byte) Value { return signed(e.Details.Other) }},
+	{Name: "received_count", About: "of recvmmsg: how many more fds came than have rows", Kind: Unsigned, width: 14, right: true,
+		needs: needsDetails, facets: ofCall, calls: has(bpf.ArgMessages),
+		value: func(e *stream.Event, _ []byte) Value {
+			if n := e.MoreReceived(); n > 0 {
+				return unsigned(n)
+			}
+			return Value{}
+		}},
 	{Name: "pidfd", About: "of pidfd_getfd: whose fd is copied", Kind: Signed, width: 5, right: true,
 		needs: needsDetails, facets: ofCall, calls: has(bpf.ArgPIDFD),
 		value: func(e *stream.Event, _ []byte) Value { return signed(int32(e.Details.Mode)) }},
@@ -428,6 +439,7 @@ var outcomeFields = []Field{
 			return unsigned(limit)
 		}},
 	remark("replaced", "the fd was open before, and path or type are what was closed there", bpf.Replaced, replaces),
+	remark("further", "the call has a row before this one, as it received more fds than one", bpf.Further, has(bpf.ArgMessages)),
 	remark("unreadable", "the path was not in memory any more when it was read", bpf.Unreadable, nil),
 	remark("outcome", "what became of a connect that returned EINPROGRESS: ret, error and latency_ns are those of the handshake", bpf.Outcome, connects),
 	remark("fast_open", "a send made the connection, see tcp(7) TCP_FASTOPEN", bpf.FastOpen, connects),

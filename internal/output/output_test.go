@@ -232,6 +232,11 @@ var records = []*bpf.Record{
 	sent("io_uring_setup", "x", "h", bpf.Draft{Event: bpf.Event{Ret: 5}, Details: &bpf.Details{Mode: 64, Flags: 0x3002, Target: bpf.TargetAnonymous}, Name: []byte("[io_uring]")}),
 	sent("mq_open", "x", "h", bpf.Draft{Event: bpf.Event{Ret: 5}, Details: &bpf.Details{Mode: 0o600, Flags: 0o102, Target: bpf.TargetFile, FileMode: 0o100600}, Given: []byte("queue"), Name: []byte("/queue")}),
 	sent("landlock_create_ruleset", "x", "h", bpf.Draft{Event: bpf.Event{Ret: 5}, Details: &bpf.Details{Target: bpf.TargetAnonymous}, Name: []byte("[landlock-ruleset]")}),
+	// A call that received two descriptors, of which the second has a row that says so, and one
+	// that received more than have rows.
+	sent("recvmsg", "x", "h", bpf.Draft{Event: bpf.Event{Ret: 1}, Details: &bpf.Details{FD: 9, Other: 4, Flags: 0x40000000, Target: bpf.TargetFile, FileMode: 0o100644}, Name: []byte("/tmp/" + hostile)}),
+	sent("recvmsg", "x", "h", bpf.Draft{Event: bpf.Event{Ret: 1}, Details: &bpf.Details{FD: 10, Other: 4, Flags: 0x40000000, Target: bpf.TargetPipe, Remarks: bpf.Further}}),
+	sent("recvmmsg", "x", "h", bpf.Draft{Event: bpf.Event{Ret: 2}, Details: &bpf.Details{FD: -1, Other: 4, NumClosed: 252, Remarks: bpf.Further}}),
 	sent("exec", "ls", "h", bpf.Draft{Details: &bpf.Details{Target: bpf.TargetFile, FileMode: 0o100755, Request: 4_000_000_000, Other: 1}, Given: []byte("ls\x00-l\x00\x00it's a\x00" + hostile + "\x00"), Name: []byte("/usr/bin/ls")}),
 	sent("exec", "x", "h", bpf.Draft{Details: &bpf.Details{Target: bpf.TargetFile, FileMode: 0o100755, Remarks: bpf.ArgsCut}, Given: []byte("x\x00y"), Name: []byte("/a b")}),
 	sent("exit", "x", "h", bpf.Draft{Event: bpf.Event{Ret: 3}, Details: &bpf.Details{Flags: 3 << 8, Request: 1_400_000_000, Other: 2}}),

@@ -58,6 +58,8 @@ func (s *strace) event(b []byte, e *stream.Event) []byte {
 		return appendOpened(b, e.Record)
 	case e.Details.By != bpf.ClosedByCall:
 		return appendImplied(b, e.Record)
+	case e.Details.Remarks&bpf.Further != 0:
+		return append(appendReceived(append(b, "+++ received "...), e.Record), " +++\n"...)
 	case executes(s):
 		return appendExec(b, e.Record)
 	case exits(s):
@@ -159,7 +161,9 @@ func appendArgument(b []byte, s *bpf.Syscall, r *bpf.Record, role bpf.Role) []by
 			b = appendSockaddr(append(b, ", "...), r, r.Peer(), "[", "]")
 		}
 		return b
-	case bpf.ArgOldFD, bpf.ArgPID:
+	case bpf.ArgMessages:
+		return append(appendReceived(append(b, "{msg_control=[{cmsg_data=["...), r), "]}]}"...)
+	case bpf.ArgOldFD, bpf.ArgSocket, bpf.ArgPID:
 		return strconv.AppendInt(b, int64(d.Other), 10)
 	case bpf.ArgPIDFD, bpf.ArgValue:
 		return strconv.AppendInt(b, int64(int32(d.Mode)), 10)
@@ -208,6 +212,14 @@ func appendArgument(b []byte, s *bpf.Syscall, r *bpf.Record, role bpf.Role) []by
 		return appendSockaddr(b, r, asked, "", "")
 	}
 	return b
+}
+
+// appendReceived appends a descriptor that a call received, or how many more.
+func appendReceived(b []byte, r *bpf.Record) []byte {
+	if n := r.MoreReceived(); n > 0 {
+		return append(strconv.AppendUint(b, uint64(n), 10), " more"...)
+	}
+	return appendTargetOf(strconv.AppendInt(b, int64(r.Details.FD), 10), r)
 }
 
 // appendSocketArgument appends an argument of socket(2), as the kernel has it.

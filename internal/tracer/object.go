@@ -72,6 +72,7 @@ func (o *object) configure(cfg Config, mode AttachMode) error {
 		AllCloses:     cfg.AllCloses,
 		AllOpens:      cfg.AllOpens,
 		WantPrograms:  cfg.Programs,
+		Receives:      cfg.receives(),
 		UseRingBuffer: cfg.Buffer == Ring,
 		ByContainer:   cfg.ByContainer,
 

@@ -158,18 +158,22 @@ func (o *object) chooseProgram(name string, wanted bool) error {
 // without one go through the same functions as 64-bit programs, as do those without
 // arguments on x86-64, where SYSCALL_DEFINE0 gives one function both names.
 func handlers(s bpf.Syscall, abi bpf.ABI) []string {
-	if runtime.GOARCH == "amd64" && abi == bpf.ABI32 && s.I386Handler != "" {
-		s.Name = s.I386Handler
+	name := s.Name
+	switch {
+	case abi == bpf.ABI32 && s.Time32:
+		name += "_time32"
+	case runtime.GOARCH == "amd64" && abi == bpf.ABI32 && s.I386Handler != "":
+		name = s.I386Handler
 	}
 	switch {
 	case runtime.GOARCH == "arm64" && abi == bpf.ABI32:
-		return []string{"__arm64_compat_sys_" + s.Name}
+		return []string{"__arm64_compat_sys_" + name}
 	case runtime.GOARCH == "arm64":
 		return []string{"__arm64_sys_" + s.Name}
 	case abi == bpf.ABI32 && s.TakesNothing:
 		return nil
 	case abi == bpf.ABI32:
-		return []string{"__ia32_compat_sys_" + s.Name, "__ia32_sys_" + s.Name}
+		return []string{"__ia32_compat_sys_" + name, "__ia32_sys_" + name}
 	}
 	return []string{"__x64_sys_" + s.Name}
 }

@@ -21,6 +21,7 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -96,7 +97,7 @@ func (cfg *Config) usesSlots() bool { return cfg.Details || cfg.Filter.Paths.Len
 // freeSlots is how many slots there must be for an instant: a program can interrupt
 // another one on each CPU.
 func (cfg *Config) freeSlots(cpus int) int {
-	if !cfg.usesSlots() && !cfg.Cgroups && !cfg.Programs && cfg.Counting == nil {
+	if !cfg.usesSlots() && !cfg.Cgroups && !cfg.Programs && cfg.Counting == nil && !cfg.receives() {
 		return 0
 	}
 	perCPU := 2
@@ -107,6 +108,13 @@ func (cfg *Config) freeSlots(cpus int) int {
 		perCPU++
 	}
 	return max(bpf.FreeSlots, perCPU*cpus)
+}
+
+// receives reports whether descriptors that come with messages are recorded.
+func (cfg *Config) receives() bool {
+	return slices.ContainsFunc(bpf.Syscalls[:], func(s bpf.Syscall) bool {
+		return s.Makes == bpf.Receives && slices.Contains(cfg.Syscalls, s.Name)
+	})
 }
 
 // closingSlots is how many there must be for calls under way that close something.

@@ -335,7 +335,7 @@ static int copy_pidfd_getfd(struct thread *t, int fd, int over)
 	return copy;
 }
 
-static int copy_recvmsg(struct thread *t, int fd, int over)
+static int copy_message(struct thread *t, int fd, int many)
 {
 	union {
 		struct cmsghdr header;
@@ -343,19 +343,32 @@ static int copy_recvmsg(struct thread *t, int fd, int over)
 	} control = {.header = {CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS}};
 	char byte = 0;
 	struct iovec data = {&byte, 1};
-	struct msghdr message = {.msg_iov = &data,
-				 .msg_iovlen = 1,
-				 .msg_control = &control,
-				 .msg_controllen = sizeof(control)};
+	struct mmsghdr vector = {.msg_hdr = {.msg_iov = &data,
+					     .msg_iovlen = 1,
+					     .msg_control = &control,
+					     .msg_controllen = sizeof(control)}};
 	int copy;
 
 	memcpy(CMSG_DATA(&control.header), &fd, sizeof(fd));
-	if (sendmsg(t->sender, &message, 0) != 1)
+	if (sendmsg(t->sender, &vector.msg_hdr, 0) != 1)
 		return -1; /* a socket of io_uring cannot be sent */
-	must(TIMED(t, recvmsg(t->receiver, &message, 0)) == 1, "recvmsg");
-	must(message.msg_controllen > 0, "receive a descriptor");
+	if (many)
+		must(CALL(t, recvmmsg, t->receiver, &vector, 1, 0, NULL) == 1, "recvmmsg");
+	else
+		must(TIMED(t, recvmsg(t->receiver, &vector.msg_hdr, 0)) == 1, "recvmsg");
+	must(vector.msg_hdr.msg_controllen > 0, "receive a descriptor");
 	memcpy(&copy, CMSG_DATA(&control.header), sizeof(copy));
 	return copy;
+}
+
+static int copy_recvmsg(struct thread *t, int fd, int over)
+{
+	return copy_message(t, fd, 0);
+}
+
+static int copy_recvmmsg(struct thread *t, int fd, int over)
+{
+	return copy_message(t, fd, 1);
 }
 
 #define COPIER(name)               \
@@ -371,7 +384,7 @@ static const struct {
 #ifdef SYS_dup2
 	COPIER(dup2),
 #endif
-	COPIER(dup3), COPIER_BY(FCNTL), COPIER(pidfd_getfd), COPIER(recvmsg),
+	COPIER(dup3), COPIER_BY(FCNTL), COPIER(pidfd_getfd), COPIER(recvmsg), COPIER(recvmmsg),
 };
 
 #define COUNT(array) (sizeof(array) / sizeof(*(array)))

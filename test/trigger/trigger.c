@@ -234,6 +234,7 @@ static const struct {
 	{"paths", 0, gone_paths},
 	{"requests", 0, requests},
 	{"makes", 0, makes},
+	{"receives", 0, receives},
 	{"holds", 0, holds},
 	{"holds-without-leader", 0, holds_without_leader},
 };
@@ -259,7 +260,7 @@ static void usage(void)
 		"       crowd PROCESSES N | mix N | hang THREADS MILLISECONDS | unix SOCKET |\n"
 		"       sockets | connects | seccomp | ends-exit | (details | signals | closes | "
 		"ends | paths "
-		"| requests | makes | holds |\n"
+		"| requests | makes | receives | holds |\n"
 		"       holds-without-leader) DIR | holds-many N | requests-hang N |\n"
 		"       request-pairs FILE N [polled] |\n"
 		"       leaks (sockets | dup | nothing) MILLISECONDS | births DIR SEED ROUNDS |\n"

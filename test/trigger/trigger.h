@@ -89,6 +89,7 @@ void exits_at_once(void);
 void gone_paths(const char *dir);
 void requests(const char *dir);
 void makes(const char *dir);
+void receives(const char *dir);
 void hanging_requests(int n);
 void request_pairs(const char *path, long n, int polled);
 void holds(const char *dir);
