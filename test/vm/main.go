@@ -63,7 +63,7 @@ const ofTheProgram = "^Test(Filters.*|FilteredPrograms|SummaryFilters|CgroupFilt
 
 // preemptible are the tests of what goes wrong where a kernel preempts programs:
 // calls that are missed, or mixed up.
-const preemptible = "^Test(AllCloses|Calls|Programs|FilteredPrograms|CountsToTheLast|CountsACrowd|LoadsWhatIsNeeded|Details|Births|Lifetime|WhoCallsPerf)$"
+const preemptible = "^Test(AllCloses|Calls|Programs|FilteredPrograms|CountsToTheLast|CountsACrowd|LoadsWhatIsNeeded|Details|Births|Lifetime|WhoCalls|WhoCallsPerf)$"
 
 // architecture is what a machine of one kind is made with, and the releases that it
 // boots.
@@ -76,7 +76,7 @@ type architecture struct {
 // onArm64 are the tests of what an architecture has of its own: numbers and registers of
 // calls, both ABIs, ways to attach, and what the programs read of the kernel.
 const onArm64 = "^Test(Calls|Tables|CgroupID|Hostname|IgnoreHost|Details|FullPath|DeepPath|FiltersLetAllThrough|FilteredPrograms|" +
-	"Programs|Makes|Requests|SharedHandler|AllCloses|AllOpens|Follow|Command|Podman|Verifies|LoadsWhatIsNeeded|FdsHolds|Summary|WhoCalls)$"
+	"Programs|Makes|Requests|SharedHandler|AllCloses|AllOpens|Follow|Command|Podman|Verifies|LoadsWhatIsNeeded|FdsHolds|Summary|WhoCalls|WhoCallsPerf)$"
 
 var architectures = map[string]architecture{
 	"x86": {
