@@ -34,9 +34,7 @@ __noinline int begin_receipt(__u32 slot_number, __u32 fd, __u32 socket, __u32 fl
 	d->other = socket;
 	d->flags = flags;
 	d->latency = latency;
-	d->ppid = task_walk(current_task(), real_parent, tgid);
-	if (cfg.want_programs)
-		d->program_id = program_id_of(current_task());
+	fill_process(d, current_task());
 	return 0;
 }
 
