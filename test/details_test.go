@@ -38,7 +38,7 @@ func validate(t *testing.T, lines string) {
 
 // --full-path shows in a table the file that was opened, however it was called.
 func TestFullPath(t *testing.T) {
-	eachAttach(t, func(t *testing.T, options ...string) {
+	onceInVM(eachAttach)(t, func(t *testing.T, options ...string) {
 		table := newLines()
 		r := startTo(t, table, append(options, "--columns", "pid,fd,detail", "--full-path", "--syscall", "open")...)
 		dir := realTempDir(t)
@@ -68,7 +68,7 @@ func TestFullPath(t *testing.T) {
 // A file deep in the tree is closed under its whole path, or on older kernels
 // under the end of it, which says so.
 func TestDeepPath(t *testing.T) {
-	eachAttach(t, func(t *testing.T, options ...string) {
+	onceInVM(eachAttach)(t, func(t *testing.T, options ...string) {
 		path := filepath.Join(realTempDir(t), strings.Repeat("d/", 300))
 		if err := os.MkdirAll(path, 0o755); err != nil {
 			t.Fatal(err)

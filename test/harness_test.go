@@ -139,15 +139,17 @@ func eachAttach(t *testing.T, test func(t *testing.T, options ...string)) {
 	}
 }
 
-// onceInVM is everyWay, but inside a VM autoAttach, for what is not attached to syscalls.
-func onceInVM(t *testing.T, test func(t *testing.T, options ...string)) {
-	t.Helper()
+// onceInVM returns attach, or inside a VM autoAttach: for what is not about how calls are
+// caught.
+func onceInVM(attach attaching) attaching {
 	if os.Getenv("COPENCLOSE_VM") != "" {
-		autoAttach(t, test)
-		return
+		return autoAttach
 	}
-	everyWay(t, test)
+	return attach
 }
+
+// attaching runs a test for ways to attach, which it hands over as options.
+type attaching func(t *testing.T, test func(t *testing.T, options ...string))
 
 // Inside a VM autoAttach does not take fentry, which attaches some thirty programs and
 // takes ten seconds there. TestVerifies and eachAttach have it.

@@ -56,7 +56,7 @@ func TestCountsACrowd(t *testing.T) {
 // do, nor the closes themselves.
 func TestHangingCloses(t *testing.T) {
 	const threads = 600
-	eachAttach(t, func(t *testing.T, options ...string) {
+	onceInVM(eachAttach)(t, func(t *testing.T, options ...string) {
 		for name, milliseconds := range map[string]string{"for long": "0", "again and again": "60"} {
 			t.Run(name, func(t *testing.T) {
 				if milliseconds != "0" && os.Getenv("COPENCLOSE_VM") != "" {

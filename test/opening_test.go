@@ -66,7 +66,7 @@ func TestAllOpens(t *testing.T) {
 	outer := script(t, filepath.Join(dir, "outer"), "#!"+inner+" x\n")
 	const notThere = "/nonexistent"
 	without := script(t, filepath.Join(dir, "without"), "#!"+notThere+"\n")
-	onceInVM(t, func(t *testing.T, options ...string) {
+	onceInVM(everyWay)(t, func(t *testing.T, options ...string) {
 		r := start(t, append(options, "-o", "json", "--all-opens", "-s", "openat")...)
 		relative := exec.Command("./inner")
 		relative.Dir = dir

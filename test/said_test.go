@@ -106,11 +106,7 @@ func TestPrograms(t *testing.T) {
 // Calls that make descriptors are shown for who asks. Inside a VM attaching to all their
 // handlers takes minutes.
 func TestMakes(t *testing.T) {
-	attach := eachAttach
-	if os.Getenv("COPENCLOSE_VM") != "" {
-		attach = autoAttach
-	}
-	attach(t, func(t *testing.T, options ...string) {
+	onceInVM(eachAttach)(t, func(t *testing.T, options ...string) {
 		performAll(t, []subject{makes, receives}, append(options, "-s", "all,!exec,!exit"), notMadeUp)
 	})
 }
@@ -205,7 +201,7 @@ var ends = subject{"ends", true, 250}
 // Closes that no call is for are shown for who asks, each once. Inside a VM the verifier
 // looks at their loops for ten seconds.
 func TestAllCloses(t *testing.T) {
-	onceInVM(t, func(t *testing.T, options ...string) {
+	onceInVM(everyWay)(t, func(t *testing.T, options ...string) {
 		performAll(t, []subject{ends}, append(options, "--all-closes"))
 	})
 }

@@ -145,7 +145,7 @@ func cgroup2Mount(t *testing.T) string {
 
 // Beside a host that opens files all the time, -I shows the container alone.
 func TestIgnoreHost(t *testing.T) {
-	everyWay(t, func(t *testing.T, options ...string) {
+	onceInVM(everyWay)(t, func(t *testing.T, options ...string) {
 		busyHost(t)
 		r := start(t, append(options, "-I")...)
 		p := trigger(t, trigger64, inPIDNamespace, "pairs", "1000")

@@ -95,7 +95,7 @@ func combinationsOf(t *testing.T, mode string) func(i int) bool {
 	case *thorough || os.Getenv("COPENCLOSE_VM") == "":
 		return func(int) bool { return true }
 	case mode == "fentry" || mode == "kprobe":
-		return func(i int) bool { return i%6 == 0 }
+		return func(i int) bool { return i%8 == 0 }
 	case mode == "perf":
 		return func(i int) bool { return i%2 == 0 }
 	default:

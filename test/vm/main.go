@@ -57,13 +57,17 @@ const betweenOthers = "^Test(AllCloses|AllOpens|Births|Calls|Details|GivesUpPriv
 	"Programs|Requests|SharedHandler|Summary|Verifies|WhoCalls)$"
 
 // ofTheProgram are tests of what the programs do with filters and counters on any kernel,
-// and of their end: the oldest has them here, and the kernel of the machine; those that
+// of who may load them, and of their end: the oldest has them here, and the kernel of the machine; those that
 // count to the last call also the newest, where it preempts the most.
-const ofTheProgram = "^Test(Filters.*|FilteredPrograms|SummaryFilters|CgroupFilter|Meter|LoadsWhatIsNeeded|CountsACrowd|CountsToTheLast|Rate.*|NothingStays)$"
+const ofTheProgram = "^Test(Filters.*|FilteredPrograms|SummaryFilters|CgroupFilter|Meter|LoadsWhatIsNeeded|CountsACrowd|CountsToTheLast|Rate.*|NothingStays|StartsAndStops|ClockSetBack|OrdinaryUser)$"
 
 // preemptible are the tests of what goes wrong where a kernel preempts programs:
 // calls that are missed, or mixed up.
-const preemptible = "^Test(AllCloses|Calls|Programs|FilteredPrograms|CountsToTheLast|CountsACrowd|LoadsWhatIsNeeded|Details|Births|Lifetime|WhoCalls|WhoCallsPerf)$"
+const preemptible = "^Test(Calls|Programs|FilteredPrograms|CountsToTheLast|CountsACrowd|LoadsWhatIsNeeded|WhoCalls|WhoCallsPerf)$|" + whollyPreemptible
+
+// whollyPreemptible are those of them that the same kernel does not have once more where it
+// preempts programs less.
+const whollyPreemptible = "^Test(AllCloses|Details|Births|Lifetime)$"
 
 // architecture is what a machine of one kind is made with, and the releases that it
 // boots.
@@ -84,10 +88,10 @@ var architectures = map[string]architecture{
 		console: "ttyS0",
 		releases: []release{
 			// It takes the longest, so it begins.
-			{name: "7.2", suite: "sid", podman: true, moving: true, skips: ofTheTool + "|" + ofTheProgram + "|^TestPodman$", auto: "kprobe", attaches: "fentry kprobe tracepoint perf"},
+			{name: "7.2", suite: "sid", podman: true, moving: true, skips: ofTheTool + "|" + ofTheProgram + "|" + whollyPreemptible + "|^TestPodman$", auto: "kprobe", attaches: "fentry kprobe tracepoint perf"},
 			{name: "5.10", suite: "bullseye", skips: ofTheTool, auto: "fentry", attaches: "fentry tracepoint"},
 			{name: "6.1", suite: "bookworm", podman: true, tests: betweenOthers, auto: "fentry", attaches: "fentry tracepoint perf"},
-			{name: "6.12", suite: "trixie", podman: true, tests: betweenOthers, skips: "^TestPodman$", auto: "fentry", attaches: "fentry tracepoint perf"},
+			{name: "6.12", suite: "trixie", podman: true, tests: betweenOthers, skips: whollyPreemptible + "|^TestPodman$", auto: "fentry", attaches: "fentry tracepoint perf"},
 			{name: "6.12-full", suite: "trixie", cmdline: "preempt=full", tests: preemptible,
 				auto: "tracepoint", attaches: "fentry tracepoint perf"},
 			{name: "7.2-full", suite: "sid", moving: true, cmdline: "preempt=full", tests: preemptible,
