@@ -76,7 +76,7 @@ static __always_inline void output_described(void *ctx, struct slot *slot, __u32
 		return;
 	barrier_var(size); /* so that the mask stays, for the verifier */
 	if (output_slot(ctx, slot, sizeof(slot->event) + (size & (2 * TEXT_MAX - 1))))
-		count_lost(owner_of_caller());
+		count_callers_lost();
 }
 
 static __always_inline long send_slot(void *ctx, struct slot *slot, bool with_details)
