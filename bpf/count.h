@@ -55,8 +55,8 @@ static __always_inline void count_lost(__u64 owner)
 }
 
 /*
- * A record of the caller's. The verifier looks at it once, and not in each round of a loop,
- * which before 6.4 takes it more than a million instructions.
+ * Counts a record of the caller's. A function that the verifier looks at once, and not in
+ * each round of a loop, which is too much for that of 5.10 and 6.1.
  */
 __noinline int count_callers_lost(void)
 {

@@ -158,7 +158,7 @@ var argumentFields = []Field{
 	{Name: "socket_fd", About: "of recvmsg and recvmmsg: the socket that the fd came through", Kind: Signed, width: 9, right: true,
 		needs: needsDetails, facets: ofCall, calls: has(bpf.ArgSocket),
 		value: func(e *stream.Event, _ []byte) Value { return signed(e.Details.Other) }},
-	{Name: "received_count", About: "of recvmmsg: how many more fds came than have rows", Kind: Unsigned, width: 14, right: true,
+	{Name: "received_count", About: "of recvmsg and recvmmsg: how many more fds came than have rows", Kind: Unsigned, width: 14, right: true,
 		needs: needsDetails, facets: ofCall, calls: has(bpf.ArgMessages),
 		value: func(e *stream.Event, _ []byte) Value {
 			if n := e.MoreReceived(); n > 0 {

@@ -91,11 +91,13 @@ func appendImplied(b []byte, r *bpf.Record) []byte {
 
 // appendOpened appends what execve opened by itself, as a line that readers skip.
 func appendOpened(b []byte, r *bpf.Record) []byte {
-	path := r.Given()
-	if len(path) == 0 {
-		path = r.Name()
+	b = append(b, "+++ opened "...)
+	if len(r.Given()) > 0 {
+		b = appendGiven(b, r)
+	} else {
+		b = append(escape.AppendC(append(b, '"'), r.Name(), ""), '"')
 	}
-	return append(escape.AppendC(append(b, `+++ opened "`...), path, ""), "\" by exec +++\n"...)
+	return append(b, " by exec +++\n"...)
 }
 
 // appendWho appends the thread and the time when the call began, or for people the
